@@ -1,0 +1,1 @@
+"""What the centre remembers: nodes, models, runs and rounds."""

@@ -1,0 +1,1 @@
+"""Wrappers around the strategies of Flower."""

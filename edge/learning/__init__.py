@@ -1,0 +1,1 @@
+"""Local training: the Flower ClientApp, its tasks, and differentially private SGD."""

@@ -1,0 +1,1 @@
+"""From a radio frame to a sighting."""

@@ -1,0 +1,1 @@
+"""The schema, one numbered file a step; a file that has been released is never edited."""

@@ -1,0 +1,1 @@
+"""What a Raspberry Pi or a broker boots with: configuration files, as data."""

@@ -1,0 +1,1 @@
+"""What a release costs: mechanisms, budgets, and the ledger that says no."""

@@ -1,0 +1,1 @@
+"""The only way out: topics, messages, envelope, gate, audit log and the MQTT connection."""

@@ -1,0 +1,71 @@
+"""Whose certificate is whose: parties present themselves on the wire, and the authority's signature vouches.
+
+A `Directory` also is the one way in: `receive` believes a payload only when topic, certificate, signature, time and
+addressee agree.
+"""
+
+from __future__ import annotations
+
+from privacy.boundary import topics
+from privacy.boundary.envelope import Envelope, Reason, Rejected
+from privacy.boundary.messages import EVERYONE, Body, Header, Kind, Presence
+from privacy.identity.authority import Identity
+from privacy.identity.certificates import Certificate, UntrustedCertificate
+
+
+class Directory:
+    """The certificates that this party has heard and verified, its own included."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self._known: dict[str, Certificate] = {identity.party: identity.certificate}
+
+    def certificate(self, party: str) -> Certificate:
+        """The certificate of a party that has presented itself.
+
+        Raises:
+            Rejected: STRANGER, nobody has presented a valid certificate of that name.
+        """
+        known = self._known.get(party)
+        if known is None:
+            raise Rejected(Reason.STRANGER, f"{party} has presented no certificate")
+        return known
+
+    def __contains__(self, party: str) -> bool:
+        return party in self._known
+
+    def receive(self, topic: str, payload: bytes, *, now: float | None = None) -> tuple[Header, Body]:
+        """Believe a payload, or say why not. A presence also introduces its party.
+
+        Raises:
+            Rejected: with one of `envelope.Reason`.
+        """
+        envelope = Envelope.parse(payload)
+        header = envelope.header
+        self._check_address(topic, header)
+        if header.kind is not Kind.PRESENCE:
+            envelope.verify(self.certificate(header.sender), now=now)
+            return header, envelope.open(self.identity.keys)
+        presence = envelope.open(self.identity.keys)
+        if not isinstance(presence, Presence):
+            raise Rejected(Reason.MALFORMED, "presence")
+        try:
+            certificate = self.identity.anchor.verify(presence.certificate)
+        except UntrustedCertificate as why:
+            raise Rejected(Reason.STRANGER, str(why)) from why
+        envelope.verify(certificate, now=now)
+        self._known[certificate.party] = certificate
+        return header, presence
+
+    def _check_address(self, topic: str, header: Header) -> None:
+        address = topics.parse(topic)
+        owner = {
+            Kind.PRESENCE: header.sender,
+            Kind.REPLY: header.sender,
+            Kind.TASK: header.recipient,
+            Kind.CLAIM: f"{header.run_id:016x}",
+        }.get(header.kind)
+        if address is None or address.kind is not header.kind or address.owner != owner:
+            raise Rejected(Reason.WRONG_TOPIC, f"a {header.kind} of {header.sender} on {topic}")
+        if header.recipient not in (EVERYONE, self.identity.party):
+            raise Rejected(Reason.NOT_FOR_US, header.recipient)

@@ -1,0 +1,167 @@
+"""The envelope that every payload travels in: a header in the open, a body, and a signature over both.
+
+Layout: `JG1` | header length (uint16) | header (msgpack) | Ed25519 signature (64 bytes) | body. The signature covers a
+context string, the header and the SHA-256 of the body as it travels, so that a forged or damaged message is turned away
+before anything is decrypted. A sealed body is closed with HPKE to the recipient's certificate, and bound to the header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, InvalidTag
+
+from privacy.boundary.messages import BODY, EVERYONE, SEALED, Body, Header, Kind, encode
+from privacy.identity.authority import Identity
+from privacy.identity.certificates import Certificate, Role
+from privacy.identity.keys import PrivateKeys
+
+MAGIC = b"JG1"
+SIGNATURE_BYTES = 64
+CONTEXT = b"jaga envelope 1\x00"
+CLOCK_SLACK_S = 300.0
+"""A Pi's clock may be behind or ahead by this much before its messages are turned away."""
+
+
+class Reason(StrEnum):
+    """Why a payload was turned away; counted and logged under these words."""
+
+    MALFORMED = "malformed"
+    STRANGER = "from a stranger"
+    BAD_SIGNATURE = "wrong signature"
+    EXPIRED = "expired"
+    NOT_FOR_US = "for another party"
+    WRONG_TOPIC = "on a topic of another kind or party"
+    WRONG_RUN = "for another run"
+    CANNOT_OPEN = "sealed to other keys"
+    NOT_ENTITLED = "of a kind that its sender's role may not send"
+
+
+class Rejected(ValueError):
+    """A payload was turned away."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason.value)
+        self.reason = reason
+
+
+SENDERS: dict[Kind, frozenset[Role]] = {
+    Kind.PRESENCE: frozenset({Role.NODE, Role.LEADER, Role.OBSERVER}),
+    Kind.TASK: frozenset({Role.LEADER}),
+    Kind.BLOB: frozenset({Role.LEADER}),
+    Kind.CLAIM: frozenset({Role.LEADER}),
+    Kind.REPLY: frozenset({Role.NODE}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A payload taken apart, not yet believed.
+
+    Attributes:
+        body: as it travelled, a view into the payload.
+    """
+
+    header: Header
+    header_bytes: bytes
+    signature: bytes
+    body: memoryview
+
+    @classmethod
+    def parse(cls, payload: bytes | memoryview) -> Envelope:
+        """Take a payload apart without copying its body.
+
+        Raises:
+            Rejected: MALFORMED.
+        """
+        view = memoryview(payload)
+        start = len(MAGIC) + 2
+        if len(view) < start or view[: len(MAGIC)] != MAGIC:
+            raise Rejected(Reason.MALFORMED, f"{len(view)} bytes without the envelope's first ones")
+        end = start + int.from_bytes(view[len(MAGIC) : start], "big")
+        if len(view) < end + SIGNATURE_BYTES:
+            raise Rejected(Reason.MALFORMED, f"cut off after {len(view)} bytes")
+        header_bytes = bytes(view[start:end])
+        try:
+            header = msgspec.msgpack.decode(header_bytes, type=Header)
+        except msgspec.DecodeError as why:
+            raise Rejected(Reason.MALFORMED, f"header: {why}") from why
+        return cls(header, header_bytes, bytes(view[end : end + SIGNATURE_BYTES]), view[end + SIGNATURE_BYTES :])
+
+    def verify(self, sender: Certificate, *, now: float | None = None) -> None:
+        """Check that `sender` signed this, may send it, and that it is not too old.
+
+        Raises:
+            Rejected: STRANGER, NOT_ENTITLED, BAD_SIGNATURE or EXPIRED.
+        """
+        header = self.header
+        if header.sender != sender.party or header.federation != sender.federation:
+            raise Rejected(Reason.STRANGER, f"{header.sender} of {header.federation}")
+        if sender.role not in SENDERS[header.kind]:
+            raise Rejected(Reason.NOT_ENTITLED, f"{header.kind} by a {sender.role}")
+        try:
+            sender.verify_key.verify(self.signature, _signed(self.header_bytes, self.body))
+        except InvalidSignature as why:
+            raise Rejected(Reason.BAD_SIGNATURE, f"{header.kind} of {header.sender}") from why
+        at = time.time() if now is None else now
+        if at > header.expires_at + CLOCK_SLACK_S or at < header.created_at - CLOCK_SLACK_S:
+            raise Rejected(
+                Reason.EXPIRED, f"good from {header.created_at:.0f} to {header.expires_at:.0f}, now {at:.0f}"
+            )
+
+    def open(self, keys: PrivateKeys) -> Body:
+        """Decode the body, opening it first where it is sealed.
+
+        Raises:
+            Rejected: CANNOT_OPEN or MALFORMED.
+        """
+        header = self.header
+        if header.kind not in BODY or header.sealed is not (header.kind in SEALED):
+            raise Rejected(Reason.MALFORMED, f"a {header.kind} that is {'sealed' if header.sealed else 'open'}")
+        plain: bytes | memoryview = self.body
+        if header.sealed:
+            try:
+                plain = keys.open(self.body, info=self.header_bytes)
+            except (InvalidTag, ValueError) as why:
+                raise Rejected(Reason.CANNOT_OPEN, header.kind) from why
+        try:
+            return msgspec.msgpack.decode(plain, type=BODY[header.kind])
+        except msgspec.DecodeError as why:
+            raise Rejected(Reason.MALFORMED, f"{header.kind}: {why}") from why
+
+
+def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate | None = None) -> bytes:
+    """Encode, seal (where the kind demands it) and sign a message.
+
+    Raises:
+        ValueError: header, body and recipient contradict each other.
+    """
+    if BODY.get(header.kind) is not type(body) or header.sealed is not (header.kind in SEALED):
+        raise ValueError(f"a {header.kind} cannot carry {type(body).__name__} with sealed={header.sealed}")
+    header_bytes = msgspec.msgpack.encode(header)
+    plain = encode(body)
+    if not header.sealed:
+        return _assemble(identity, header_bytes, plain)
+    if recipient is None or recipient.party != header.recipient or recipient.sealing_key is None:
+        raise ValueError(f"a {header.kind} is sealed to the certificate of {header.recipient}")
+    return _assemble(identity, header_bytes, recipient.sealing_key.seal(plain, info=header_bytes))
+
+
+def wrap_blob(identity: Identity, header: Header, closed: bytes | bytearray) -> bytes:
+    """Sign packed arrays that are already under their content key."""
+    if header.kind is not Kind.BLOB or header.recipient != EVERYONE or header.sealed:
+        raise ValueError(f"not the header of a blob: {header}")
+    return _assemble(identity, msgspec.msgpack.encode(header), closed)
+
+
+def _assemble(identity: Identity, header: bytes, body: bytes | bytearray) -> bytes:
+    signature = identity.keys.signing.sign(_signed(header, body))
+    return b"".join((MAGIC, len(header).to_bytes(2, "big"), header, signature, body))
+
+
+def _signed(header: bytes, body: bytes | bytearray | memoryview) -> bytes:
+    return b"".join((CONTEXT, len(header).to_bytes(2, "big"), header, hashlib.sha256(body).digest()))

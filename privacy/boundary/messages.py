@@ -1,0 +1,133 @@
+"""The whole list of what may cross: five kinds of message, as strict typed structs.
+
+A field that is not declared here does not decode, so there is no place for a record to hide in. Times are seconds since
+the epoch, UTC. Run and node ids are uint64.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+MESSAGE_ID_BYTES = 16
+DIGEST_BYTES = 32
+EVERYONE = "*"
+
+Id = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
+Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+UInt64 = Annotated[int, msgspec.Meta(ge=0)]
+"""msgpack itself ends at 2**64 - 1."""
+
+
+class Kind(StrEnum):
+    """The kinds of message; each has its topics in `boundary.topics`."""
+
+    PRESENCE = "presence"
+    TASK = "task"
+    REPLY = "reply"
+    BLOB = "blob"
+    CLAIM = "claim"
+
+
+class Encoding(StrEnum):
+    """How a reply's arrays travel.
+
+    `exact`: as the app made them. `int8`: each float array as 8-bit steps of its change against the array that the
+    task brought, rounded at random so that the mean is unbiased; a quarter of the bytes of float32.
+    """
+
+    EXACT = "exact"
+    INT8 = "int8"
+
+
+class Refusal(StrEnum):
+    """Why a node did not do a task. Fixed words: an exception's own text could carry a record out."""
+
+    BUDGET_SPENT = "privacy budget spent"
+    UNACCOUNTED = "app keeps no privacy ledger, and this node demands one"
+    UNKNOWN_TASK = "task not installed on this node"
+    BAD_TASK = "task configuration not acceptable to this node"
+    TRAINING_FAILED = "training failed on the node"
+    GAVE_UP = "training was interrupted too often"
+    BAD_MODEL = "model did not arrive intact"
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a message says of itself in the open, under the sender's signature."""
+
+    kind: Kind
+    federation: Name
+    sender: Name
+    recipient: Name
+    run_id: UInt64
+    message_id: Id
+    reply_to: Id | None
+    created_at: float
+    expires_at: float
+    sealed: bool
+
+
+class Presence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A party is there, or (as its will) gone. Carries its certificate, so that nobody needs a directory first."""
+
+    certificate: bytes
+    online: bool
+    session: Id
+    software: Name
+
+
+class BlobReference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where the arrays of a task are: published once for all nodes under their hash, closed with `key`.
+
+    `sizes` are the lengths, in bytes, of the arrays in the order of the task's records.
+    """
+
+    digest: Digest
+    key: Digest
+    sizes: list[int]
+
+
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Work for one node: a Flower message whose array bytes are in a blob."""
+
+    flower: bytes
+    arrays: BlobReference | None
+    encoding: Encoding
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node's answer: a Flower message whose array bytes follow, packed; or why there is none."""
+
+    flower: memoryview = memoryview(b"")
+    arrays: memoryview = memoryview(b"")
+    sizes: list[int] = []
+    encoding: Encoding = Encoding.EXACT
+    refusal: Refusal | None = None
+
+
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One coordinator holds a run; an empty retained payload, its will, gives it up."""
+
+    instance: Name
+    host: Name
+
+
+Body = Presence | Task | Reply | Claim
+
+BODY: dict[Kind, type[Body]] = {
+    Kind.PRESENCE: Presence,
+    Kind.TASK: Task,
+    Kind.REPLY: Reply,
+    Kind.CLAIM: Claim,
+}
+"""The body of a blob is not a struct: it is packed arrays under the key that its task names."""
+
+SEALED = frozenset({Kind.TASK, Kind.REPLY})
+"""Kinds whose body only the recipient can open."""
+
+
+def encode(body: Body) -> bytes:
+    return msgspec.msgpack.encode(body)

@@ -1,0 +1,67 @@
+"""The whole list of MQTT topics that Jaga uses. A payload anywhere else is a fault or a leak.
+
+| topic | retained | written by | read by |
+|---|---|---|---|
+| `jaga/1/presence/{party}` | yes | that party | the centre; nodes read the leader's |
+| `jaga/1/task/{party}` | no | the leader | that node |
+| `jaga/1/reply/{party}` | no | that node | the leader |
+| `jaga/1/blob/{sha256}` | yes | the leader | every node |
+| `jaga/1/claim/{run}/{instance}` | yes | the leader | the leader |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from privacy.boundary.messages import Kind
+
+PREFIX = "jaga/1"
+ALL_REPLIES = f"{PREFIX}/reply/+"
+ALL_PRESENCE = f"{PREFIX}/presence/+"
+
+
+def presence(party: str) -> str:
+    return f"{PREFIX}/presence/{party}"
+
+
+def task(party: str) -> str:
+    return f"{PREFIX}/task/{party}"
+
+
+def reply(party: str) -> str:
+    return f"{PREFIX}/reply/{party}"
+
+
+def blob(digest: bytes) -> str:
+    return f"{PREFIX}/blob/{digest.hex()}"
+
+
+def claim(run_id: int, instance: str) -> str:
+    return f"{PREFIX}/claim/{run_id:016x}/{instance}"
+
+
+def claims(run_id: int) -> str:
+    """The filter that matches every claim on one run."""
+    return claim(run_id, "+")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A topic, taken apart: which kind of message belongs there, and whose (a party, a digest, or a run)."""
+
+    kind: Kind
+    owner: str
+
+
+_LEVELS = {Kind.CLAIM: 2}
+
+
+def parse(topic: str) -> Address | None:
+    """Take a topic apart; None where it is none of ours."""
+    prefix, _, rest = topic.partition(f"{PREFIX}/")
+    kind, _, owner = rest.partition("/")
+    if prefix or kind not in Kind.__members__.values() or not owner:
+        return None
+    if len(owner.split("/")) != _LEVELS.get(Kind(kind), 1):
+        return None
+    return Address(Kind(kind), owner.split("/")[0])

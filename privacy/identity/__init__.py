@@ -1,0 +1,1 @@
+"""Certificates and keys: who a party is."""

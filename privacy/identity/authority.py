@@ -1,0 +1,196 @@
+"""The certificate authority of one federation, and the enrolment that gives a party its identity.
+
+Private keys are made where they are used: a party writes a request (PKCS #10) with both public keys, and only that
+travels to the authority. The authority decides name and role; what the request says of them is ignored.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from privacy.identity.certificates import SEALING_KEY, Certificate, Role, TrustAnchor, UntrustedCertificate
+from privacy.identity.keys import BadKey, PrivateKeys, SealingPublicKey, write_private
+
+PARTY_LIFETIME = timedelta(days=398)
+AUTHORITY_LIFETIME = timedelta(days=3650)
+CLOCK_SLACK = timedelta(hours=1)
+"""A Pi without a battery clock can be behind: certificates count as valid a little before they were made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A party as itself: its private keys, its certificate, and the authority it trusts."""
+
+    keys: PrivateKeys
+    certificate: Certificate
+    anchor: TrustAnchor
+
+    @property
+    def party(self) -> str:
+        return self.certificate.party
+
+    def save(self, folder: Path) -> None:
+        """Write `signing.key`, `sealing.key`, `party.pem`, `authority.pem` into `folder`."""
+        self.keys.save(folder)
+        (folder / "party.pem").write_bytes(self.certificate.pem)
+        (folder / "authority.pem").write_bytes(self.anchor.authority.public_bytes(serialization.Encoding.PEM))
+
+    @classmethod
+    def load(cls, folder: Path) -> Identity:
+        """Read what `save` wrote.
+
+        Raises:
+            BadKey: files are missing, or key and certificate do not belong together.
+            UntrustedCertificate: the certificate is expired or not of this authority.
+        """
+        keys = PrivateKeys.load(folder)
+        try:
+            anchor = TrustAnchor.from_pem((folder / "authority.pem").read_bytes())
+            presented = x509.load_pem_x509_certificate((folder / "party.pem").read_bytes())
+        except (OSError, ValueError) as why:
+            raise BadKey(f"{folder}: no usable certificate: {why}; enrol this party again") from why
+        certificate = anchor.verify(presented.public_bytes(serialization.Encoding.DER))
+        if certificate.verify_key != keys.signing.public_key() or (
+            certificate.sealing_key is not None and certificate.sealing_key != keys.sealing_public
+        ):
+            raise BadKey(f"{folder}: party.pem is the certificate of other keys than signing.key and sealing.key")
+        return cls(keys, certificate, anchor)
+
+
+def request(keys: PrivateKeys) -> bytes:
+    """A certificate request (PEM) with both public keys, signed by the signing key."""
+    builder = x509.CertificateSigningRequestBuilder(
+        x509.Name([]), [x509.Extension(SEALING_KEY, False, _extension(keys.sealing_public))]
+    )
+    return builder.sign(keys.signing, None).public_bytes(serialization.Encoding.PEM)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateAuthority:
+    """Issues the certificates of one federation. Its key belongs on a machine that nodes cannot reach."""
+
+    key: Ed25519PrivateKey
+    certificate: x509.Certificate
+
+    @classmethod
+    def create(cls, federation: str) -> CertificateAuthority:
+        key = Ed25519PrivateKey.generate()
+        name = _name(federation, "authority", f"{federation} authority")
+        builder = _builder(name, name, key.public_key(), AUTHORITY_LIFETIME)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        return cls(key, builder.sign(key, None))
+
+    @property
+    def anchor(self) -> TrustAnchor:
+        return TrustAnchor(self.certificate)
+
+    def sign(
+        self,
+        request_pem: bytes,
+        *,
+        party: str,
+        role: Role,
+        hosts: Sequence[str] = (),
+        lifetime: timedelta = PARTY_LIFETIME,
+    ) -> bytes:
+        """Issue a certificate (PEM) for a request.
+
+        Args:
+            hosts: DNS names or addresses, for a broker's certificate.
+
+        Raises:
+            UntrustedCertificate: the request is damaged or not signed by its own key.
+        """
+        try:
+            asked = x509.load_pem_x509_csr(request_pem)
+            key = asked.public_key()
+            sealing = asked.extensions.get_extension_for_oid(SEALING_KEY).value
+        except (ValueError, x509.ExtensionNotFound) as why:
+            raise UntrustedCertificate(f"not a request that `jaga-node enroll` made: {why}") from why
+        if not asked.is_signature_valid or not isinstance(key, Ed25519PublicKey):
+            raise UntrustedCertificate("the request is not signed by its own Ed25519 key")
+        if not isinstance(sealing, x509.UnrecognizedExtension):
+            raise UntrustedCertificate("the request's sealing key cannot be read")
+        builder = _builder(
+            _name(self.anchor.federation, role, party),
+            self.certificate.subject,
+            key,
+            min(lifetime, self.certificate.not_valid_after_utc - datetime.now(UTC)),
+        )
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+        builder = (
+            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(usage, critical=False)
+            .add_extension(_extension(SealingPublicKey(sealing.value)), critical=False)
+        )
+        if hosts:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_host(h) for h in hosts]), critical=False)
+        return builder.sign(self.key, None).public_bytes(serialization.Encoding.PEM)
+
+    def enrol(self, party: str, role: Role, hosts: Sequence[str] = ()) -> Identity:
+        """Keys, request and certificate in one step, for a party on this same machine."""
+        keys = PrivateKeys.generate()
+        pem = self.sign(request(keys), party=party, role=role, hosts=hosts)
+        der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+        return Identity(keys, self.anchor.verify(der), self.anchor)
+
+    def save(self, folder: Path) -> None:
+        """Write `authority.key` (owner only) and `authority.pem`."""
+        pem = self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        write_private(folder / "authority.key", pem)
+        (folder / "authority.pem").write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+
+    @classmethod
+    def load(cls, folder: Path) -> CertificateAuthority:
+        """Read what `save` wrote.
+
+        Raises:
+            BadKey: a file is missing or is no Ed25519 authority.
+        """
+        try:
+            key = serialization.load_pem_private_key((folder / "authority.key").read_bytes(), None)
+            certificate = x509.load_pem_x509_certificate((folder / "authority.pem").read_bytes())
+        except (OSError, ValueError) as why:
+            raise BadKey(f"{folder}: no usable authority: {why}") from why
+        if not isinstance(key, Ed25519PrivateKey):
+            raise BadKey(f"{folder}: authority.key is not Ed25519")
+        return cls(key, certificate)
+
+
+def _name(federation: str, role: str, party: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, federation),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, role),
+            x509.NameAttribute(NameOID.COMMON_NAME, party),
+        ]
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: Ed25519PublicKey, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number(), now - CLOCK_SLACK, now + lifetime)
+
+
+def _extension(key: SealingPublicKey) -> x509.UnrecognizedExtension:
+    return x509.UnrecognizedExtension(SEALING_KEY, key.raw)
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

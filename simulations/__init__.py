@@ -1,0 +1,1 @@
+"""The research harness: a whole federation on one machine, worlds to replay, benchmarks."""

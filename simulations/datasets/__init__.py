@@ -1,0 +1,1 @@
+"""Public contact data as federations."""
