@@ -33,8 +33,8 @@ PORTS = range(20_000, 32_000)
 """Below the range (32768 and up) from which the kernel lends ports to outgoing connections, so that nothing takes the
 port while a broker is down between stop and restart."""
 
-MAX_PACKET_BYTES = 68_157_440
-"""As `max_packet_size` in mosquitto.conf: a payload of 64 MiB and room for its header."""
+MAX_PACKET_BYTES = 67_108_864
+"""As `max_packet_size` in mosquitto.conf."""
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
@@ -68,7 +68,7 @@ class BrokerCredentials:
                 raise FileNotFoundError(f"a broker needs {path}, which is not there: enrol a party with role `broker`")
 
     def check(self) -> None:
-        """Load key and certificate as a server would; rumqttd notices a broken one with its first client, and is silent.
+        """Load key and certificate as a server would: rumqttd finds out with its first client, and says nothing.
 
         Raises:
             BrokerUnavailable: they cannot be used, or do not belong together.
@@ -76,9 +76,7 @@ class BrokerCredentials:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
         except OSError as why:
-            raise BrokerUnavailable(
-                f"{self.key} and {self.certificate} are no broker's key and certificate: {why}"
-            ) from why
+            raise BrokerUnavailable(f"{self.key} is not the key of {self.certificate}, or no key: {why}") from why
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class Cursor(dbapi2.Cursor):  # type: ignore[misc]
     """A cursor that raises `StoreError`s; rows are tuples."""
 
     connection: Connection
+    rowcount: int
 
     def execute(self, sql: str, parameters: Parameters = (), /) -> Cursor:
         try:

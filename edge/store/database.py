@@ -1,13 +1,14 @@
 """The one encrypted file of a node (SQLCipher, WAL), opened by each of its processes.
 
-A new store appears whole: it is built beside its place and linked into it, and only then does the sidecar `<file>.keyid`
-follow. So an empty file is damage, a sidecar without a file is loss, and neither is taken for a first start, which
-would forget the privacy that this node has already spent. The sidecar tells a wrong key from a damaged file, which to
-SQLCipher look the same.
+A new store appears whole: it is built beside its place and linked into it, and only then does its sidecar follow
+(`<file>.keyid`). So an empty file is damage, a sidecar without a file is loss, and neither is taken for a first start,
+which would forget the privacy that this node has already spent. The sidecar tells a wrong key from a damaged file,
+which look the same to SQLCipher.
 """
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 import secrets
@@ -19,7 +20,7 @@ from sqlcipher3 import dbapi2
 
 from edge.store import connection as connections
 from edge.store.connection import Connection
-from edge.store.errors import CorruptStore, MissingStore, StoreUnavailable, WrongKey, corrupt, named
+from edge.store.errors import CorruptStore, MissingStore, StoreFull, StoreUnavailable, WrongKey, corrupt, named
 from edge.store.migration import known, migrate
 
 KEY_BYTES = 32
@@ -85,8 +86,8 @@ class Database:
         except CorruptStore as damage:
             if made_with is None:
                 raise WrongKey(
-                    f"store {self.path} does not open with key {key_id(self.key)}, and {self.key_id_path.name}, which "
-                    "would tell a wrong key from a damaged file, is missing: try the right key file first, then a backup"
+                    f"store {self.path} does not open with key {key_id(self.key)}, and {self.key_id_path.name}, "
+                    "which tells a wrong key from a damaged file, is missing: try the right key first, then a backup"
                 ) from damage
             raise
         if made_with is None:
@@ -123,6 +124,8 @@ class Database:
                 self.path.hardlink_to(draft)
             _sync_folder(self.path.parent)
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise StoreFull(f"no room to make store {self.path}: make room on that disk") from error
             raise StoreUnavailable(
                 f"store {self.path} cannot be made ({error.strerror}): check that its folder exists and is writable"
             ) from error

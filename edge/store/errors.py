@@ -54,7 +54,7 @@ def corrupt(path: Path, finding: str) -> CorruptStore:
     )
 
 
-def named(error: dbapi2.Error, path: Path) -> Exception:
+def named(error: Exception, path: Path) -> Exception:
     """The `StoreError` that says what `error` means for the store at `path`; other errors come back as they are."""
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
     if code == dbapi2.SQLITE_FULL or (code in _NO_ACCESS and _free_bytes(path) < _ROOM_TO_WORK_BYTES):

@@ -88,7 +88,7 @@ class Envelope:
         header_bytes = bytes(view[start:end])
         try:
             header = msgspec.msgpack.decode(header_bytes, type=Header)
-        except msgspec.DecodeError as why:
+        except (msgspec.DecodeError, UnicodeDecodeError) as why:
             raise Rejected(Reason.MALFORMED, f"header: {why}") from why
         return cls(header, header_bytes, bytes(view[end : end + SIGNATURE_BYTES]), view[end + SIGNATURE_BYTES :])
 
@@ -130,7 +130,7 @@ class Envelope:
                 raise Rejected(Reason.CANNOT_OPEN, header.kind) from why
         try:
             return msgspec.msgpack.decode(plain, type=BODY[header.kind])
-        except msgspec.DecodeError as why:
+        except (msgspec.DecodeError, UnicodeDecodeError) as why:
             raise Rejected(Reason.MALFORMED, f"{header.kind}: {why}") from why
 
 

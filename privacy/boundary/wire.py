@@ -148,6 +148,7 @@ class Connection:
         self._connected = threading.Event()
         self._on_connected = on_connected
         self._closed_traffic = Traffic()
+        self._stopping = False
         self._session_expiry_s = session_expiry_s
         self._refused_connection: str | None = None
         self._client = client = mqtt.Client(
@@ -195,6 +196,7 @@ class Connection:
 
     def stop(self) -> None:
         """Say goodbye (the will is not sent) and end the network's thread."""
+        self._stopping = True
         self._client.disconnect()
         self._client.loop_stop()
         with self._lock:
@@ -263,7 +265,7 @@ class Connection:
         self, _client: mqtt.Client, _userdata: object, _flags: object, code: ReasonCode, _properties: object
     ) -> None:
         self._connected.clear()
-        if code.is_failure:
+        if code.is_failure and not self._stopping:
             self._refused_connection = str(code)
             log.warning("connection to the broker lost; trying again", broker=str(self.url), reason=str(code))
 

@@ -5,7 +5,7 @@ import math
 import dp_accounting
 import pytest
 from dp_accounting.pld import privacy_loss_distribution as pld
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from opacus.accountants import RDPAccountant
 
@@ -19,7 +19,7 @@ sequences = st.lists(
         SampledGaussian,
         noise_multiplier=st.floats(0.6, 20),
         sampling_rate=st.sampled_from([0.01, 0.1, 0.5, 1.0]),
-        steps=st.integers(1, 300),
+        steps=st.integers(1, 100),
         examples_per_unit=st.sampled_from([1, 1, 3]),
     ),
     min_size=1,
@@ -27,7 +27,10 @@ sequences = st.lists(
 )
 
 
-def optimistic_epsilon(events, interval=1e-4):
+GRID = 5e-4
+
+
+def optimistic_epsilon(events, interval=GRID):
     """A lower bound: the privacy loss distribution with every rounding in the favourable direction."""
     total = pld.identity(interval, pessimistic_estimate=False)
     for event in events:
@@ -38,6 +41,7 @@ def optimistic_epsilon(events, interval=1e-4):
             [math.comb(k, j) * q**j * (1 - q) ** (k - j) for j in range(k + 1)],
             pessimistic_estimate=False,
             value_discretization_interval=interval,
+            use_connect_dots=False,
         )
         total = total.compose(one.self_compose(event.steps))
     return total.get_epsilon_for_delta(DELTA)
@@ -69,14 +73,15 @@ def test_a_gaussian_taken_n_times_is_one_with_less_noise(noise, steps):
     assert epsilon([SampledGaussian(noise, 1.0, steps)], DELTA) == pytest.approx(once, rel=1e-6)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(sequences)
 def test_epsilon_is_never_below_the_bound_that_errs_downwards_and_never_far_above(events):
     lower = optimistic_epsilon(events)
-    assert lower <= epsilon(events, DELTA) <= 1.01 * lower + 0.01
+    rounded_down = GRID * sum(event.steps for event in events)
+    assert lower <= epsilon(events, DELTA) <= 1.01 * lower + rounded_down + 0.001
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(sequences, sequences)
 def test_more_releases_never_cost_less_and_order_does_not_matter(first, second):
     both = epsilon(first + second, DELTA)
@@ -115,7 +120,7 @@ def test_where_delta_is_too_small_for_the_loss_distribution_renyi_still_bounds()
     assert epsilon(events, DELTA) < epsilon(events, 1e-12) < math.inf
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     st.floats(0.5, 20),
     st.sampled_from([(1.0, 1, 50), (0.1, 1, 100), (0.25, 5, 30)]),

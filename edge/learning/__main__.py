@@ -1,0 +1,105 @@
+"""`python -m edge.learning`: the trainer. Reads tasks on standard input, writes replies, ends when the pipe closes.
+
+Standard output is the pipe to the node, so whatever an app prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+
+from edge.learning.protocol import Request, Response, Workplace, read_frame, write_frame
+from edge.learning.site import Refused, Site
+from edge.store.database import Database
+from privacy.accounting.ledger import Budget, PrivacyLedger
+from privacy.boundary import flower
+from privacy.boundary.arrays import BadArrays, arrays_of, pack, unpack
+from privacy.boundary.messages import Encoding, Refusal
+
+flower.quieten()
+
+import torch  # noqa: E402  (after the adapter has told Flower to be quiet and to phone nobody)
+from flwr.app import Context, RecordDict  # noqa: E402
+from flwr.clientapp import ClientApp  # noqa: E402
+
+log = structlog.get_logger()
+
+
+class BadApp(TypeError):
+    """The configured app is neither a ClientApp nor a function that makes one."""
+
+
+def load_app(name: str, site: Site) -> ClientApp:
+    """The `ClientApp` that `module:object` names, made for this site where the object is a function.
+
+    Raises:
+        BadApp: it is something else, or is not there.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as why:
+        raise BadApp(f"app {name!r} cannot be loaded: {why}; write module:object in [learning] app") from why
+    app = found if isinstance(found, ClientApp) else found(site) if callable(found) else None
+    if not isinstance(app, ClientApp):
+        raise BadApp(f"app {name!r} is {type(found).__name__}, not a Flower ClientApp or a function that makes one")
+    return app
+
+
+def answer(app: ClientApp, workplace: Workplace, request: Request) -> Response:
+    """Run the app on one task; whatever goes wrong becomes a refusal in fixed words."""
+    try:
+        message = flower.message_of(request.flower)
+        flower.enter_run(message.metadata.run_id, workplace.node_id)
+        unpack(message, request.arrays, request.sizes, Encoding.EXACT, {})
+        context = (
+            Context(message.metadata.run_id, workplace.node_id, dict(workplace.node_config), RecordDict(), {})
+            if request.context is None
+            else flower.context_of(bytes(request.context))
+        )
+    except (flower.BadFlowerMessage, BadArrays) as why:
+        return Response(refusal=Refusal.BAD_MODEL, detail=str(why))
+    base = arrays_of(message)
+    try:
+        reply = app(message, context)
+        arrays = arrays_of(reply) if reply.has_content() else {}
+        packed, sizes = pack(arrays, request.encoding, base)
+    except Refused as no:
+        return Response(refusal=no.refusal, detail=str(no))
+    except Exception as why:
+        log.exception("the app raised an error")
+        return Response(refusal=Refusal.TRAINING_FAILED, detail=f"{type(why).__name__}: {why}")
+    if reply.has_error():
+        return Response(refusal=Refusal.TRAINING_FAILED, detail=str(reply.error.reason))
+    state = memoryview(flower.context_bytes(context)) if context.state else None
+    return Response(memoryview(flower.head_of(reply)), memoryview(packed), sizes, state)
+
+
+def serve(requests: BinaryIO, responses: BinaryIO) -> None:
+    workplace = read_frame(requests, Workplace)
+    if workplace is None:
+        return
+    torch.set_num_threads(workplace.threads)
+    connection = Database(Path(workplace.database), workplace.key).connect()
+    budget = Budget(workplace.epsilon, workplace.delta, workplace.record_lifetime_s)
+    app = load_app(workplace.app, Site(connection, PrivacyLedger(connection, budget)))
+    while (request := read_frame(requests, Request)) is not None:
+        write_frame(responses, answer(app, workplace, request))
+
+
+def main() -> None:
+    responses = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        serve(sys.stdin.buffer, responses)
+    except (BrokenPipeError, KeyboardInterrupt):
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Jaga's Flower ClientApp: trains the task that is asked for, and pays for it in the ledger before it begins.
+
+A reply holds the new arrays and four numbers: `num-examples` is 1 for every node (a site's exact count stays there;
+larger sites weigh more through their larger summed gradients), `error-sum` and `error-count` are noised, and `epsilon`
+is the ledger's total, which depends on the mechanisms that ran and not on the data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from edge.learning.dpsgd import DpSgdPlan, NotFinite, noised_metrics, train
+from edge.learning.site import Refused, Site
+from edge.learning.tasks.task import Examples, Task, UnknownTask, load_task
+from privacy.accounting.events import SampledGaussian
+from privacy.accounting.ledger import BudgetSpent
+from privacy.boundary.messages import Refusal
+
+PLAN_KEYS = {
+    "noise-multiplier": "noise_multiplier",
+    "clip-norm": "clip_norm",
+    "steps": "steps",
+    "learning-rate": "learning_rate",
+    "sampling-rate": "sampling_rate",
+    "lot-size": "lot_size",
+    "metrics-noise-multiplier": "metrics_noise_multiplier",
+}
+"""What a run may say in its `[train]` table, and the field of `DpSgdPlan` that it sets."""
+
+
+def app_for(site: Site) -> ClientApp:
+    """The app of one node."""
+    app = ClientApp()
+
+    @app.train()
+    def train_round(message: Message, _context: Context) -> Message:
+        config = _config(message)
+        task, plan = _task(config), _plan(config)
+        entry = _reserve(site, message, plan.events(task.unit_examples) + plan.metrics_events(), f"train {task.name}")
+        examples = task.examples(site.close_minutes())
+        model = _model(task, message)
+        metrics = _metrics(task, model, examples, plan)
+        try:
+            outcome = train(model, examples.x, examples.y, task.loss, plan, task.unit_examples)
+        except NotFinite as why:
+            raise Refused(Refusal.BAD_MODEL, str(why)) from why
+        site.ledger.spend(entry)
+        metrics["epsilon"] = site.ledger.epsilon()
+        arrays = ArrayRecord({name: Array(values) for name, values in outcome.state.items()})
+        return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+
+    @app.evaluate()
+    def evaluate_round(message: Message, _context: Context) -> Message:
+        config = _config(message)
+        task, plan = _task(config), _plan(config)
+        entry = _reserve(site, message, plan.metrics_events(), f"evaluate {task.name}")
+        metrics = _metrics(task, _model(task, message), task.examples(site.close_minutes()), plan)
+        site.ledger.spend(entry)
+        metrics["epsilon"] = site.ledger.epsilon()
+        return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+    return app
+
+
+def _config(message: Message) -> ConfigRecord:
+    records = list(message.content.config_records.values())
+    if len(records) != 1 or len(message.content.array_records) != 1:
+        raise Refused(Refusal.BAD_TASK, f"expected one config and one array record, got {list(message.content)}")
+    return records[0]
+
+
+def _task(config: ConfigRecord) -> Task:
+    try:
+        return load_task(str(config.get("task", "")))
+    except UnknownTask as why:
+        raise Refused(Refusal.UNKNOWN_TASK, str(why)) from why
+
+
+def _plan(config: ConfigRecord) -> DpSgdPlan:
+    given: dict[str, Any] = {field: config[key] for key, field in PLAN_KEYS.items() if key in config}
+    try:
+        return DpSgdPlan(**given)
+    except (TypeError, ValueError) as why:
+        raise Refused(Refusal.BAD_TASK, str(why)) from why
+
+
+def _reserve(site: Site, message: Message, events: list[SampledGaussian], purpose: str) -> int:
+    try:
+        return site.ledger.reserve(bytes.fromhex(message.metadata.message_id), purpose, events)
+    except BudgetSpent as why:
+        raise Refused(Refusal.BUDGET_SPENT, str(why)) from why
+
+
+def _model(task: Task, message: Message) -> torch.nn.Module:
+    model = task.model()
+    try:
+        model.load_state_dict(next(iter(message.content.array_records.values())).to_torch_state_dict())
+    except (RuntimeError, ValueError, TypeError) as why:
+        raise Refused(Refusal.BAD_MODEL, f"the arrays do not fit the task's model: {why}") from why
+    return model
+
+
+def _metrics(task: Task, model: torch.nn.Module, examples: Examples, plan: DpSgdPlan) -> MetricRecord:
+    """Noised error of the model as it arrived, on this node's own slots."""
+    with torch.no_grad():
+        errors = (task.forecast(model(examples.x)) - examples.y).abs()
+    noised = noised_metrics(errors.numpy(), task.error_bound, plan.metrics_noise_multiplier, task.unit_examples)
+    return MetricRecord({"num-examples": 1.0, "error-sum": noised.error_sum, "error-count": noised.count})

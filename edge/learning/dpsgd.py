@@ -1,0 +1,255 @@
+"""DP-SGD of one node, and its noised metrics: the two mechanisms through which the log's content may leave.
+
+Both are Gaussian. A privacy unit touches at most `k = unit_examples` examples (the task promises it), each example's
+gradient is clipped to norm C, so a unit moves the sum of a step by at most k C. Noise has standard deviation z k C, and
+z, the noise multiplier *per unit*, is what the ledger records.
+
+With Poisson sampling every example enters a step with probability q, on its own. Some example of a unit then enters
+with probability 1 - (1 - q)^k, and shifts the sum by at most k C. Such a mixture of shifts is dominated by the one that
+shifts by k C with that whole probability (Ganesh 2024, "Tight group-level DP guarantees for DP-SGD with sampling via
+mixture of Gaussians mechanisms", arXiv 2401.10294: larger shifts only raise the loss). So a step is accounted for as a
+sampled Gaussian of rate 1 - (1 - q)^k and multiplier z. At q = 1 this is the plain Gaussian mechanism.
+
+Sums are divided by a public `lot_size`, never by the number of examples, and a node without data releases noise: that
+it has none does not show.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from opacus.grad_sample import GradSampleModule
+from opacus.optimizers import DPOptimizer
+from torch import Tensor, nn
+
+from privacy.accounting.composition import noise_multiplier_for
+from privacy.accounting.events import SampledGaussian
+
+NOISE_STEP = 0.09
+"""Learning rate times noise multiplier in `DpSgdPlan.within`: noise then moves a model equally far at every epsilon."""
+
+METRICS_NOISE = 2.0
+"""Metrics get this many times the noise multiplier of a step in `DpSgdPlan.within`: a fifth of the budget's variance."""
+
+
+class NotFinite(ValueError):
+    """The model that arrived holds NaN or infinity, so nothing can be learnt from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DpSgdPlan:
+    """What a node is asked to do in one round. Everything here is public.
+
+    Attributes:
+        noise_multiplier: z, noise over the sensitivity of one privacy unit; 0 is for tests of the arithmetic alone.
+        clip_norm: C, bound of one example's gradient.
+        steps: gradient steps in the round.
+        learning_rate: of plain SGD on `clipped sum / lot_size`.
+        sampling_rate: q in (0, 1], the probability of an example to enter a step.
+        lot_size: the public divisor of a step's sum.
+        metrics_noise_multiplier: z of the metrics that are released once a round.
+    """
+
+    noise_multiplier: float
+    clip_norm: float = 0.5
+    steps: int = 1
+    learning_rate: float = 0.04
+    sampling_rate: float = 1.0
+    lot_size: int = 16
+    metrics_noise_multiplier: float = 4.5
+
+    def __post_init__(self) -> None:
+        for name in ("noise_multiplier", "metrics_noise_multiplier"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and at least 0")
+        for name in ("clip_norm", "learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and above 0")
+        if not 0 < self.sampling_rate <= 1:
+            raise ValueError(f"sampling_rate is {self.sampling_rate}; it must be in (0, 1]")
+        if self.steps < 1 or self.lot_size < 1:
+            raise ValueError(f"steps ({self.steps}) and lot_size ({self.lot_size}) must be at least 1")
+
+    @classmethod
+    def within(cls, epsilon: float, delta: float, rounds: int, unit_examples: int) -> DpSgdPlan:
+        """The recommended plan: `rounds` full-batch steps and as many noised metrics cost `epsilon` at `delta` a unit.
+
+        The node's own ledger decides; this only finds the noise that a run of this length needs.
+        """
+
+        def plan(z: float) -> DpSgdPlan:
+            return cls(noise_multiplier=z, learning_rate=NOISE_STEP / z, metrics_noise_multiplier=METRICS_NOISE * z)
+
+        def whole_run(z: float) -> list[SampledGaussian]:
+            return (plan(z).events(unit_examples) + plan(z).metrics_events()) * rounds
+
+        return plan(noise_multiplier_for(epsilon, delta, whole_run))
+
+    def events(self, unit_examples: int) -> list[SampledGaussian]:
+        """What `train` costs, for the ledger; the argument for the rate is in the module's docstring."""
+        rate = -math.expm1(unit_examples * math.log1p(-self.sampling_rate)) if self.sampling_rate < 1 else 1.0
+        return [SampledGaussian(self.noise_multiplier, rate, self.steps)]
+
+    def metrics_events(self) -> list[SampledGaussian]:
+        """What one `noised_metrics` costs."""
+        return [SampledGaussian(self.metrics_noise_multiplier, 1.0, 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """A noised model, and what the mechanism did.
+
+    Attributes:
+        state: the model's arrays, as `state_dict` names them. These alone may leave the node.
+        noise_std: standard deviation of the noise on the sum of clipped gradients, of each step.
+        snr: norm of the clipped sum over the expected norm of its noise, mean of the steps. **Stays on the node**: no
+            noise is on it.
+        loss: mean loss of the examples before the first step, NaN without any. **Stays on the node**.
+    """
+
+    state: dict[str, NDArray[np.float32]]
+    noise_std: float
+    snr: float
+    loss: float
+
+
+def train(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    plan: DpSgdPlan,
+    unit_examples: int,
+) -> TrainingOutcome:
+    """Train `model` in place on x [n, features], y [n] with `loss` -> [n]; n may be 0.
+
+    Raises:
+        NotFinite: a parameter of `model` is NaN or infinite. (Bad examples never raise: they count as zero gradients,
+            for an error would tell that they exist.)
+    """
+    for name, parameter in model.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise NotFinite(f"parameter {name} of the model is not finite; ask for a good start model")
+    # GradSampleModule hooks into the module it wraps; the hooks are taken off again below.
+    private = GradSampleModule(model, loss_reduction="sum")
+    optimizer = _SystemNoiseOptimizer(
+        torch.optim.SGD(private.parameters(), lr=plan.learning_rate),
+        noise_multiplier=plan.noise_multiplier * unit_examples,
+        max_grad_norm=plan.clip_norm,
+        expected_batch_size=plan.lot_size,
+    )
+    noise_std = plan.noise_multiplier * unit_examples * plan.clip_norm
+    with torch.no_grad():
+        start_loss = float(loss(model(x), y).mean()) if len(x) else math.nan
+    signals = []
+    for _ in range(plan.steps):
+        optimizer.zero_grad()
+        chosen = torch.from_numpy(_uniform(len(x)) < plan.sampling_rate)
+        if chosen.any():
+            loss(private(x[chosen]), y[chosen]).sum().backward()
+        for parameter in private.parameters():
+            if not chosen.any():
+                parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
+            parameter.grad_sample.nan_to_num_(nan=0.0)
+        optimizer.step()
+        signals.append(math.sqrt(sum(float(p.summed_grad.square().sum()) for p in private.parameters())))
+    weights = sum(parameter.numel() for parameter in private.parameters())
+    private.to_standard_module()
+    return TrainingOutcome(
+        state={name: value.detach().numpy().copy() for name, value in model.state_dict().items()},
+        noise_std=noise_std,
+        snr=sum(signals) / len(signals) / (noise_std * math.sqrt(weights)) if noise_std else math.inf,
+        loss=start_loss,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NoisedMetrics:
+    """A sum of absolute errors and how many there were, both with noise on them; they add up over nodes and rounds.
+
+    Attributes:
+        error_sum: noised sum of the clipped errors.
+        count: noised number of errors; may be negative where there are few.
+        bound: what each error was clipped to.
+        noise_std: standard deviation of the noise on `count`; that on `error_sum - bound / 2 * count` is `bound / 2`
+            times as much.
+    """
+
+    error_sum: float
+    count: float
+    bound: float
+    noise_std: float
+
+    def __add__(self, other: NoisedMetrics) -> NoisedMetrics:
+        if self.bound != other.bound:
+            raise ValueError(f"errors clipped to {self.bound} and to {other.bound} do not add up")
+        noise_std = math.hypot(self.noise_std, other.noise_std)
+        return NoisedMetrics(self.error_sum + other.error_sum, self.count + other.count, self.bound, noise_std)
+
+    @property
+    def mean_error(self) -> float:
+        """Estimate of the mean error, within 0 and `bound`; NaN where the noise left no count."""
+        return min(max(self.error_sum / self.count, 0.0), self.bound) if self.count > 0 else math.nan
+
+    @property
+    def mean_error_std(self) -> float:
+        """What noise alone does to `mean_error`, one standard deviation (delta method); infinite without a count."""
+        if self.count <= 0:
+            return math.inf
+        half = self.bound / 2
+        return half * self.noise_std / self.count * math.hypot(1.0, (self.mean_error - half) / half)
+
+    @property
+    def snr(self) -> float:
+        """`mean_error` over its noise; 0 where the noise left no count. Made of noised values: it may leave."""
+        return self.mean_error / self.mean_error_std if self.count > 0 and self.noise_std else 0.0
+
+
+def noised_metrics(
+    errors: Sequence[float] | NDArray[np.floating], bound: float, noise_multiplier: float, unit_examples: int
+) -> NoisedMetrics:
+    """Release a sum and a count of absolute errors, clipped to 0..`bound`, under one Gaussian mechanism.
+
+    Errors are centred first: each adds a vector (error / half - 1, 1) of norm at most sqrt(2), half = bound / 2, so a
+    unit moves the pair by at most sqrt(2) * unit_examples. Centring halves the noise that reaches the mean. An error
+    that is not a number counts as `bound`.
+    """
+    half = bound / 2
+    clipped = np.clip(np.nan_to_num(np.asarray(errors, dtype=np.float64), nan=bound), 0.0, bound)
+    noise_std = noise_multiplier * unit_examples * math.sqrt(2)
+    noise = noise_std * gaussian((2,))
+    centred = float((clipped / half - 1).sum() + noise[0])
+    count = float(len(clipped) + noise[1])
+    return NoisedMetrics(error_sum=half * (centred + count), count=count, bound=bound, noise_std=noise_std)
+
+
+def gaussian(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Standard normal noise from the operating system's entropy, which no output of ours can reveal.
+
+    torch seeds its generator with 32 bits, and a Mersenne twister can be run backwards; so noise is made here, with
+    Box and Muller's formula. Four draws are added up for each value, which hides the gaps between floating point
+    numbers (Holohan and Braghin 2021, "Secure random sampling in differential privacy", as in Opacus' secure mode).
+    """
+    n = math.prod(shape)
+    radius = np.sqrt(-2 * np.log(1 - _uniform(4 * n)))
+    return (radius * np.cos(2 * math.pi * _uniform(4 * n))).reshape(4, n).sum(axis=0).reshape(shape) / 2
+
+
+def _uniform(n: int) -> NDArray[np.float64]:
+    """n values in [0, 1), 53 random bits each, from the operating system."""
+    return (np.frombuffer(os.urandom(8 * n), dtype=np.uint64) >> np.uint64(11)) * 2.0**-53
+
+
+class _SystemNoiseOptimizer(DPOptimizer):
+    """Opacus' optimiser; only the source of its noise differs."""
+
+    def add_noise(self) -> None:
+        for parameter in self.params:
+            noise = self.noise_multiplier * self.max_grad_norm * gaussian(tuple(parameter.shape))
+            parameter.grad = parameter.summed_grad + torch.from_numpy(noise).to(parameter.dtype)

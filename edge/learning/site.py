@@ -1,0 +1,30 @@
+"""What a node offers the app that trains on it: its own rows, its ledger, and the way to say no."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge.store.connection import Connection
+from edge.store.sightings import Sightings
+from privacy.accounting.ledger import PrivacyLedger
+from privacy.boundary.messages import Refusal
+
+
+class Refused(Exception):
+    """The app does not do this task; the centre hears the refusal's fixed words, the detail stays on the node."""
+
+    def __init__(self, refusal: Refusal, detail: str = "") -> None:
+        super().__init__(detail or refusal.value)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One node's data, as a learning app may use it."""
+
+    connection: Connection
+    ledger: PrivacyLedger
+
+    def close_minutes(self) -> list[tuple[int, float]]:
+        """Close-contact person-minutes of each half hour in which this node listened: (slot, minutes)."""
+        return Sightings(self.connection).close_minutes()

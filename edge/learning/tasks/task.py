@@ -1,0 +1,101 @@
+"""What a learning task is: the one interface that a node, the demo's harness and a simulation engine share.
+
+A task says what one training example is and, with `unit_examples`, how many examples one privacy unit can touch. The
+noise of every mechanism is scaled by that number, so it is a promise: removing one unit from the log may remove at most
+`unit_examples` examples and must change no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+ENTRY_POINT_GROUP = "jaga.tasks"
+
+
+class UnknownTask(LookupError):
+    """No installed distribution offers a task of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Training examples, one row each.
+
+    Attributes:
+        x: features, float32 [n, features].
+        y: what was observed, float32 [n], in the task's own unit (`crowding`: minutes).
+        slots: the slot that each example forecasts, n of them.
+    """
+
+    x: Tensor
+    y: Tensor
+    slots: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2 or self.y.ndim != 1 or not len(self.x) == len(self.y) == len(self.slots):
+            raise ValueError(
+                f"examples need x [n, features], y [n] and n slots, "
+                f"got {list(self.x.shape)}, {list(self.y.shape)} and {len(self.slots)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def __add__(self, other: Examples) -> Examples:
+        return Examples(torch.cat([self.x, other.x]), torch.cat([self.y, other.y]), self.slots + other.slots)
+
+
+class Task(Protocol):
+    """One thing to learn. Modules under `edge.learning.tasks` implement it; an entry point names the object."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def unit_examples(self) -> int:
+        """How many examples one privacy unit can touch, at most."""
+        ...
+
+    @property
+    def error_bound(self) -> float:
+        """Absolute errors are clipped to this before they are summed and noised; same unit as `forecast`."""
+        ...
+
+    def model(self) -> nn.Module:
+        """A fresh model: [n, features] -> [n]. Every layer is one that Opacus can clip per example."""
+        ...
+
+    def examples(self, minutes: Sequence[tuple[int, float]]) -> Examples:
+        """Examples of one node from `(slot, close-contact person-minutes)` of the slots in which it listened."""
+        ...
+
+    def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """Loss of each example, [n]."""
+        ...
+
+    def forecast(self, prediction: Tensor) -> Tensor:
+        """The model's output in the unit of `y`, [n]."""
+        ...
+
+    def persistence(self, x: Tensor) -> Tensor:
+        """The forecast "as in the last slot", read back from the features, [n]."""
+        ...
+
+
+def load_task(name: str) -> Task:
+    """The task called `name` among those that installed distributions offer.
+
+    Raises:
+        UnknownTask: there is none; the message lists those that there are.
+    """
+    found = entry_points(group=ENTRY_POINT_GROUP)
+    for entry in found.select(name=name):
+        task: Task = entry.load()
+        return task
+    offered = ", ".join(sorted(entry.name for entry in found)) or "none"
+    raise UnknownTask(f"no task is called {name!r} (installed: {offered}); install the package that offers it")

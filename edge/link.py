@@ -1,0 +1,220 @@
+"""The node's line to the centre: tasks come in and are stored before they are acknowledged; replies go out until the
+broker has them, over restarts and power cuts.
+
+MQTT delivers at least once. Here a task that comes again is recognised: while it is worked on it is dropped, and when
+it has its reply, that very reply goes out again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from edge.store.blobs import Blobs
+from edge.store.connection import Connection as StoreConnection
+from edge.store.database import Database
+from edge.store.errors import StoreError
+from edge.store.inbox import Inbox, Receipt
+from edge.store.meta import Meta
+from edge.store.outbox import Outbox
+from privacy.boundary import topics
+from privacy.boundary.blob import open_blob
+from privacy.boundary.directory import Directory
+from privacy.boundary.envelope import Reason, Rejected
+from privacy.boundary.gate import presence
+from privacy.boundary.messages import MESSAGE_ID_BYTES, BlobReference, Header
+from privacy.boundary.wire import BrokerUrl, Connection, Delivery, Traffic, tls_context
+from privacy.identity.authority import Identity
+
+log = structlog.get_logger()
+
+LEADER = "leader"
+WAITING_TASKS = 16
+CLIENT_ID = "mqtt client id"
+
+
+class BlobMissing(LookupError):
+    """A task's arrays could not be had from the broker in time."""
+
+
+class Link:
+    """One node's MQTT side.
+
+    Args:
+        on_task: called, on the network's thread, when there is work in the inbox.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        credentials: Path,
+        url: BrokerUrl,
+        database: Database,
+        *,
+        session_expiry_s: int,
+        software: str,
+        on_task: Callable[[], None],
+    ) -> None:
+        self.directory = Directory(identity)
+        self.rejected: Counter[Reason] = Counter()
+        self._identity = identity
+        self._database = database
+        self._on_task = on_task
+        self._software = software
+        self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
+        self._threads = threading.local()
+        self._waiting: deque[Delivery] = deque(maxlen=WAITING_TASKS)
+        self._publishing: set[int] = set()
+        self._lock = threading.Lock()
+        self._unstored = False
+        suffix = Meta(self._store()).get_or_make(CLIENT_ID, lambda: secrets.token_bytes(MESSAGE_ID_BYTES))
+        self._connection = Connection(
+            url,
+            f"{identity.party}-{suffix.hex()}",
+            tls=tls_context(credentials) if url.tls else None,
+            will=presence(identity, self._session, online=False, software=software),
+            session_expiry_s=session_expiry_s,
+            on_connected=self._connected,
+        )
+
+    def start(self) -> None:
+        self._connection.subscribe(topics.presence(LEADER), self._presence)
+        self._connection.subscribe(topics.task(self._identity.party), self._task)
+        self._connection.start()
+
+    def stop(self) -> None:
+        """Say goodbye: the centre hears that this node is off."""
+        if self._connection.connected:
+            gone = presence(self._identity, self._session, online=False, software=self._software)
+            self._connection.publish(gone.topic, gone.payload, retain=True)
+        self._connection.stop()
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
+
+    def traffic(self) -> Traffic:
+        return self._connection.traffic()
+
+    def fetch(self, reference: BlobReference, timeout_s: float) -> bytes:
+        """The joined arrays that a task refers to: from the cache, or from the broker where they are retained.
+
+        Raises:
+            BlobMissing: the broker did not deliver them in time.
+            Rejected: what it delivered is not what the task names.
+        """
+        blobs = Blobs(self._store())
+        payload = blobs.get(reference.digest)
+        if payload is None:
+            payload = self._fetch_payload(reference.digest, timeout_s)
+            arrays = open_blob(payload, reference)
+            blobs.add(reference.digest, payload)
+            return arrays
+        return open_blob(payload, reference)
+
+    def flush(self) -> None:
+        """Publish what waits in the outbox; each item leaves it when the broker has acknowledged it."""
+        outbox = Outbox(self._store())
+        now = time.time()
+        outbox.drop_expired(now)
+        for item in outbox.pending(now):
+            with self._lock:
+                if item.id in self._publishing:
+                    continue
+                self._publishing.add(item.id)
+            publication = self._connection.publish(
+                item.topic, item.payload, expires_in_s=max(1.0, item.expires_at - now)
+            )
+            publication.add_done_callback(partial(self._sent, item.id))
+
+    def ask_again(self) -> None:
+        """Have the broker deliver again what the store could not take; call this now and then."""
+        if self._unstored and self.connected:
+            self._unstored = False
+            self._connection.ask_again()
+
+    def _sent(self, item_id: int, publication: Future[None]) -> None:
+        with self._lock:
+            self._publishing.discard(item_id)
+        if not publication.cancelled():
+            Outbox(self._store()).sent(item_id)
+
+    def _connected(self) -> None:
+        here = presence(self._identity, self._session, online=True, software=self._software)
+        self._connection.publish(here.topic, here.payload, retain=True)
+        log.info("connected", broker=str(self._connection.url))
+        self.flush()
+
+    def _presence(self, delivery: Delivery) -> None:
+        try:
+            self.directory.receive(delivery.topic, delivery.payload)
+        except Rejected as why:
+            self._turn_away(delivery, why)
+            return
+        while self._waiting:
+            self._task(self._waiting.popleft())
+        self._on_task()
+
+    def _task(self, delivery: Delivery) -> None:
+        try:
+            header, _ = self.directory.receive(delivery.topic, delivery.payload)
+        except Rejected as why:
+            if why.reason is Reason.STRANGER and LEADER not in self.directory:
+                self._waiting.append(delivery)  # its sender's presence is on its way
+            else:
+                self._turn_away(delivery, why)
+            return
+        store = self._store()
+        try:
+            receipt = Inbox(store).receive(header.message_id, header.run_id, delivery.payload, header.expires_at)
+        except StoreError:
+            self._unstored = True
+            raise
+        if receipt is Receipt.ANSWERED:
+            self._answer_again(store, header)
+        elif receipt is Receipt.NEW:
+            self._on_task()
+
+    def _answer_again(self, store: StoreConnection, header: Header) -> None:
+        reply = Inbox(store).reply(header.message_id)
+        if reply is not None:
+            topic = topics.reply(self._identity.party)
+            Outbox(store).put(topic, reply, expires_at=header.expires_at, message_id=header.message_id)
+            self.flush()
+
+    def _turn_away(self, delivery: Delivery, why: Rejected) -> None:
+        self.rejected[why.reason] += 1
+        log.warning(
+            "message turned away", topic=delivery.topic, reason=str(why), of_this_kind=self.rejected[why.reason]
+        )
+
+    def _fetch_payload(self, digest: bytes, timeout_s: float) -> bytes:
+        topic = topics.blob(digest)
+        arrived: Future[bytes] = Future()
+
+        def take(delivery: Delivery) -> None:
+            if delivery.payload and not arrived.done():
+                arrived.set_result(delivery.payload)
+
+        self._connection.subscribe(topic, take)
+        try:
+            return arrived.result(timeout_s)
+        except TimeoutError as why:
+            raise BlobMissing(f"model {digest.hex()[:16]}… did not come in {timeout_s:.0f} s") from why
+        finally:
+            self._connection.unsubscribe(topic)
+
+    def _store(self) -> StoreConnection:
+        """This thread's own connection to the store."""
+        connection: StoreConnection | None = getattr(self._threads, "connection", None)
+        if connection is None:
+            connection = self._threads.connection = self._database.connect()
+        return connection

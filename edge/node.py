@@ -1,0 +1,245 @@
+"""A node: the file to read first. It wires what senses, what stores, what learns, and the line to the centre.
+
+    radio -> sensing process -> store  <-> trainer process
+                                  |             |
+                         inbox, outbox, ledger, audit log
+                                  |
+    centre <- MQTT <- gate <------+
+
+This process stays light: it imports neither torch nor Flower. What needs them runs in a child that ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from edge.config import DAY_S, NodeConfig
+from edge.learning.process import TrainerProcess
+from edge.learning.protocol import Request, Response, Workplace
+from edge.link import LEADER, BlobMissing, Link
+from edge.sensing.child import SensingChild
+from edge.sensing.settings import ReplaySection, Settings
+from edge.store.connection import Connection, transaction
+from edge.store.database import Database
+from edge.store.errors import StoreFull, StoreUnavailable
+from edge.store.inbox import Inbox, InboxItem
+from edge.store.meta import Meta
+from edge.store.outbox import Outbox
+from edge.store.sightings import Sightings
+from privacy.accounting.ledger import Budget, PrivacyLedger
+from privacy.boundary import topics
+from privacy.boundary.audit import AuditLog
+from privacy.boundary.envelope import Envelope, Rejected
+from privacy.boundary.gate import Gate, Unaccounted
+from privacy.boundary.messages import Encoding, Header, Refusal, Reply, Task
+from privacy.boundary.wire import BrokerUrl
+from privacy.identity.authority import Identity
+
+log = structlog.get_logger()
+
+SOFTWARE = "jaga 0.1.0"
+TICK_S = 0.5
+HOUSEKEEPING_S = 3600.0
+LONGEST_FETCH_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """A task from the inbox, opened: what the centre asks and until when."""
+
+    header: Header
+    task: Task
+
+
+class Node:
+    """One node, from its configuration to `stop`.
+
+    Raises:
+        BadConfig, BadKey, UntrustedCertificate, StoreError: what it needs is not in order; the message says what to do.
+    """
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._config = config
+        self._identity = Identity.load(config.credentials)
+        self._database = Database(config.store.path, config.store_key())
+        self._store: Connection = self._database.connect()
+        self._work = threading.Event()
+        self._stopping = threading.Event()
+        privacy = config.privacy
+        lifetime_s = privacy.record_lifetime_days * DAY_S
+        self.ledger = PrivacyLedger(self._store, Budget(privacy.epsilon, privacy.delta, lifetime_s))
+        self.audit = AuditLog(self._store)
+        self._gate = Gate(self._identity, self.audit, self.ledger, allow_unaccounted=privacy.allow_unaccounted_apps)
+        self.link = Link(
+            self._identity,
+            config.credentials,
+            BrokerUrl.parse(config.link.broker),
+            self._database,
+            session_expiry_s=int(config.link.session_days * DAY_S),
+            software=SOFTWARE,
+            on_task=self._work.set,
+        )
+        self.trainer = TrainerProcess(self._workplace(), linger_s=config.learning.linger_s)
+        self.sensing = SensingChild(self._sensing_settings()) if config.sensing.scanner else None
+        self._housekeeping_at = 0.0
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        log.info("node starts", name=self._config.name, party=self._identity.party)
+        self.link.start()
+        try:
+            while not self._stopping.is_set():
+                self._work.clear()
+                self._tick()
+                while self._may_work() and (item := Inbox(self._store).next(time.time())):
+                    self._do(item)
+                self._work.wait(TICK_S)
+        finally:
+            if self.sensing is not None:
+                self.sensing.stop()
+            self.trainer.stop()
+            self.link.stop()
+            self._store.close()
+            log.info("node stopped", name=self._config.name)
+
+    def stop(self) -> None:
+        """End `run` after the task in hand; from any thread or a signal handler."""
+        self._stopping.set()
+        self._work.set()
+
+    def _may_work(self) -> bool:
+        """A reply is sealed to the leader's certificate, which comes with the leader's presence."""
+        return not self._stopping.is_set() and LEADER in self.link.directory
+
+    def _tick(self) -> None:
+        if self.sensing is not None:
+            self.sensing.keep_running()
+        self.trainer.reap_idle()
+        now = time.time()
+        if now < self._housekeeping_at:
+            return
+        self._housekeeping_at = now + HOUSEKEEPING_S
+        try:
+            purged = Sightings(self._store).purge(now - self._config.store.retention_days * DAY_S)
+            Inbox(self._store).forget(now - DAY_S)
+        except (StoreFull, StoreUnavailable) as why:
+            log.error("housekeeping put off", reason=str(why))
+            return
+        self.link.ask_again()
+        if purged.sightings:
+            log.info("records past their retention deleted", sightings=purged.sightings, slots=purged.slots)
+
+    def _do(self, item: InboxItem) -> None:
+        try:
+            self._answer(item)
+        except (StoreFull, StoreUnavailable) as why:
+            log.error("task put off", reason=str(why))
+            self._stopping.wait(TICK_S)
+
+    def _answer(self, item: InboxItem) -> None:
+        attempts = Inbox(self._store).start(item.message_id)
+        opened = self._open(item)
+        started = time.monotonic()
+        if attempts > self._config.learning.attempts:
+            response = Response(refusal=Refusal.GAVE_UP, detail=f"{attempts - 1} attempts did not finish")
+        else:
+            response = self._train(opened)
+        refusal = self._release(opened, response)
+        log.info(
+            "task answered",
+            run=opened.header.run_id,
+            task=item.message_id.hex(),
+            refusal=None if refusal is None else refusal.value,
+            detail=response.detail or None,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        self.link.flush()
+
+    def _open(self, item: InboxItem) -> OpenTask:
+        """The task again, from its stored envelope, which was verified when it came in."""
+        envelope = Envelope.parse(item.payload)
+        body = envelope.open(self._identity.keys)
+        if not isinstance(body, Task):
+            raise TypeError(f"the inbox holds a {envelope.header.kind}, not a task")
+        return OpenTask(envelope.header, body)
+
+    def _train(self, opened: OpenTask) -> Response:
+        task, learning = opened.task, self._config.learning
+        arrays = b""
+        left_s = opened.header.expires_at - time.time()
+        if task.arrays is not None:
+            try:
+                arrays = self.link.fetch(task.arrays, min(left_s, LONGEST_FETCH_S))
+            except (BlobMissing, Rejected) as why:
+                return Response(refusal=Refusal.BAD_MODEL, detail=str(why))
+        state = Meta(self._store).get(_context_name(opened.header.run_id))
+        request = Request(
+            flower=memoryview(task.flower),
+            arrays=memoryview(arrays),
+            sizes=[] if task.arrays is None else task.arrays.sizes,
+            encoding=Encoding(task.encoding),
+            context=None if state is None else memoryview(state),
+        )
+        return self.trainer.run(request, min(left_s, learning.timeout_s))
+
+    def _release(self, opened: OpenTask, response: Response) -> Refusal | None:
+        """Through the gate and into the outbox, in one transaction: all of it happened, or none."""
+        header = opened.header
+        leader = self.link.directory.certificate(header.sender)
+        reply = Reply(response.flower, response.arrays, response.sizes, opened.task.encoding, response.refusal)
+        with transaction(self._store):
+            try:
+                payload = self._gate.release(header, reply, leader)
+            except Unaccounted as why:
+                log.error("reply stays here", reason=str(why))
+                reply = Reply(refusal=Refusal.UNACCOUNTED)
+                payload = self._gate.release(header, reply, leader)
+            if response.context is not None and reply.refusal is None:
+                Meta(self._store).set(_context_name(header.run_id), bytes(response.context))
+            Inbox(self._store).answer(header.message_id, payload)
+            Outbox(self._store).put(
+                topics.reply(self._identity.party),
+                payload,
+                expires_at=header.expires_at,
+                message_id=header.message_id,
+            )
+        return reply.refusal
+
+    def _workplace(self) -> Workplace:
+        config = self._config
+        return Workplace(
+            database=str(config.store.path),
+            key=self._database.key,
+            node_id=self._identity.certificate.node_id,
+            app=config.learning.app,
+            epsilon=config.privacy.epsilon,
+            delta=config.privacy.delta,
+            record_lifetime_s=config.privacy.record_lifetime_days * DAY_S,
+            threads=config.learning.threads,
+            node_config=config.learning.node_config,
+        )
+
+    def _sensing_settings(self) -> Settings:
+        scanner = self._config.sensing.scanner
+        if scanner is None:
+            raise ValueError("no scanner is configured")
+        return Settings(
+            database=str(self._config.store.path),
+            key=self._database.key.hex(),
+            scanner=ReplaySection(
+                contacts=str(scanner.contacts),
+                zone=scanner.zone,
+                seed=scanner.seed,
+                metadata=None if scanner.metadata is None else str(scanner.metadata),
+                until_s=scanner.until_s,
+                speed=scanner.speed,
+            ),
+        )
+
+
+def _context_name(run_id: int) -> str:
+    return f"flower context {run_id:016x}"

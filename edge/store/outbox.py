@@ -1,0 +1,68 @@
+"""What waits to be published; it survives power loss, and a large queue is read one payload at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edge.store.connection import Connection, transaction
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """A message to publish.
+
+    Attributes:
+        id: position in the queue.
+        topic: MQTT topic.
+        payload: the bytes to publish.
+        message_id: the message this is, or answers.
+        expires_at: seconds since the epoch.
+    """
+
+    id: int
+    topic: str
+    payload: bytes
+    message_id: bytes
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """The messages of a node that go out."""
+
+    connection: Connection
+
+    def put(self, topic: str, payload: bytes, *, expires_at: float, message_id: bytes) -> int:
+        """Queue a message; where one of this `message_id` still waits, that one stays and its id is returned."""
+        with transaction(self.connection):
+            waiting = self.connection.execute("SELECT id FROM outbox WHERE message_id = ?", (message_id,)).fetchone()
+            if waiting is not None:
+                return int(waiting[0])
+            row = self.connection.execute(
+                "INSERT INTO outbox (message_id, topic, payload, expires_at) VALUES (?, ?, ?, ?) RETURNING id",
+                (message_id, topic, payload, expires_at),
+            ).fetchone()
+        return int(row[0])
+
+    def pending(self, now: float) -> Iterator[OutboxItem]:
+        """What has not expired, oldest first. Between two items no statement is open: mark them `sent` as you go."""
+        last = 0
+        while True:
+            row = self.connection.execute(
+                "SELECT id, topic, payload, message_id, expires_at FROM outbox "
+                "WHERE id > ? AND expires_at > ? ORDER BY id LIMIT 1",
+                (last, now),
+            ).fetchone()
+            if row is None:
+                return
+            last = row[0]
+            yield OutboxItem(*row)
+
+    def sent(self, item_id: int) -> None:
+        """The broker has it; an id that is gone already is no error."""
+        self.connection.execute("DELETE FROM outbox WHERE id = ?", (item_id,))
+
+    def drop_expired(self, now: float) -> int:
+        """Drop what came too late; returns how many."""
+        return self.connection.execute("DELETE FROM outbox WHERE expires_at <= ?", (now,)).rowcount

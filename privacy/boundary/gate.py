@@ -1,0 +1,102 @@
+"""The only door out of a node. What passes is of a declared kind, is paid for in the ledger, and is written down.
+
+The gate does not know what the numbers in a reply mean; it knows that a mechanism which does has reserved and spent
+privacy budget for this very task. A reply without such an entry stays inside, unless the node's owner has allowed apps
+that keep no ledger (for a laboratory without personal data).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from privacy.accounting.ledger import PrivacyLedger
+from privacy.boundary import topics
+from privacy.boundary.audit import AuditLog
+from privacy.boundary.envelope import wrap
+from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Header, Kind, Presence, Refusal, Reply
+from privacy.boundary.wire import Will
+from privacy.identity.authority import Identity
+from privacy.identity.certificates import Certificate
+
+PRESENCE_LIFETIME_S = 30 * 86400.0
+
+
+class Unaccounted(PermissionError):
+    """A reply has no spent ledger entry, and this node demands one."""
+
+
+def presence(identity: Identity, session: bytes, *, online: bool, software: str) -> Will:
+    """A party's own presence, signed, as what to publish now or to leave with the broker as a will."""
+    now = time.time()
+    header = Header(
+        Kind.PRESENCE,
+        identity.certificate.federation,
+        identity.party,
+        EVERYONE,
+        0,
+        secrets.token_bytes(MESSAGE_ID_BYTES),
+        None,
+        now,
+        now + PRESENCE_LIFETIME_S,
+        False,
+    )
+    body = Presence(identity.certificate.der, online, session, software)
+    return Will(topics.presence(identity.party), wrap(identity, header, body))
+
+
+class Gate:
+    """Lets replies out of one node.
+
+    Args:
+        allow_unaccounted: let replies of apps without a ledger entry out too; the audit log says so each time.
+    """
+
+    def __init__(
+        self, identity: Identity, audit: AuditLog, ledger: PrivacyLedger, *, allow_unaccounted: bool = False
+    ) -> None:
+        self._identity = identity
+        self._audit = audit
+        self._ledger = ledger
+        self._allow_unaccounted = allow_unaccounted
+
+    def release(self, task: Header, reply: Reply, recipient: Certificate) -> bytes:
+        """The reply to `task` as the payload to publish; what goes out is in the audit log when this returns.
+
+        Raises:
+            Unaccounted: the reply carries content, and no spent ledger entry pays for it.
+        """
+        entries = self._ledger.spent_entries(task.message_id)
+        if reply.refusal is None and not entries and not self._allow_unaccounted:
+            raise Unaccounted(
+                f"reply to task {task.message_id.hex()} has no spent ledger entry: its app must use a mechanism that "
+                "reserves budget, or the node's owner must allow unaccounted apps"
+            )
+        now = time.time()
+        header = Header(
+            Kind.REPLY,
+            task.federation,
+            self._identity.party,
+            recipient.party,
+            task.run_id,
+            secrets.token_bytes(MESSAGE_ID_BYTES),
+            task.message_id,
+            now,
+            max(task.expires_at, now),
+            True,
+        )
+        payload = wrap(self._identity, header, reply, recipient)
+        self._audit.append(
+            kind=Kind.REPLY.value,
+            recipient=recipient.party,
+            payload=payload,
+            entries=entries,
+            note=_note(reply, paid=bool(entries)),
+        )
+        return payload
+
+
+def _note(reply: Reply, *, paid: bool) -> str:
+    if reply.refusal is not None:
+        return f"refused: {Refusal(reply.refusal).value}"
+    return "model update and noised metrics" if paid else "unaccounted: this app keeps no privacy ledger"

@@ -1,0 +1,371 @@
+"""The ledger against its theorem, against `kill -9`, against two processes at once, and against an editor."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+from dataclasses import dataclass, field
+
+import pytest
+import sqlcipher3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privacy.accounting.composition import epsilon
+from privacy.accounting.events import SampledGaussian
+from privacy.accounting.ledger import (
+    HOLD_S,
+    AlreadySpent,
+    Budget,
+    BudgetSpent,
+    LedgerError,
+    PrivacyLedger,
+    ReservationExpired,
+    UnknownEntry,
+)
+from privacy.journal import BrokenChain, UnsuitableConnection
+
+DAY = 86400.0
+BUDGET = Budget(epsilon=8, delta=1e-6, record_lifetime_s=7 * DAY)
+# One such event costs epsilon 4.887, two 7.3, three 9.3: two fit into the budget.
+COSTLY = [SampledGaussian(1.0, 1.0, 1)]
+CHEAP = [SampledGaussian(50.0, 1.0, 1)]
+MESSAGE = b"m" * 16
+
+forked = multiprocessing.get_context("fork")
+
+
+def plain(path):
+    return sqlite3.connect(path, isolation_level=None, timeout=10)
+
+
+def encrypted(path):
+    connection = sqlcipher3.connect(str(path), isolation_level=None, timeout=10)
+    connection.execute(f"PRAGMA key = \"x'{'5a' * 32}'\"")
+    connection.execute("PRAGMA journal_mode = WAL")
+    return connection
+
+
+@dataclass
+class Clock:
+    now: float = 1_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(params=[plain, encrypted], ids=["sqlite3", "sqlcipher3"])
+def connect(request, tmp_path):
+    return lambda: request.param(tmp_path / "node.db")
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def ledger(connect, clock):
+    return PrivacyLedger(connect(), BUDGET, clock)
+
+
+def test_a_ledger_without_entries_has_spent_nothing(ledger):
+    assert (ledger.epsilon(), ledger.entries(), ledger.verify()[0]) == (0, [], 0)
+
+
+def test_a_reservation_counts_before_its_work_has_run_and_no_more_once_it_has(ledger):
+    entry = ledger.reserve(MESSAGE, "train crowding", COSTLY)
+    reserved = ledger.epsilon()
+    ledger.spend(entry)
+    assert ledger.epsilon() == reserved == epsilon(COSTLY, BUDGET.delta)
+
+
+def test_what_does_not_fit_is_refused_with_every_figure_and_leaves_no_row(ledger):
+    ledger.reserve(MESSAGE, "train", COSTLY * 2)
+    with pytest.raises(
+        BudgetSpent, match=r"epsilon 7\.\d+ is spent and this asks for 4\.887 more, .* of 8 "
+    ) as refused:
+        ledger.reserve(MESSAGE, "train", COSTLY)
+    assert refused.value.total == epsilon(COSTLY * 3, BUDGET.delta)
+    assert len(ledger.entries()) == 1
+
+
+def test_what_still_fits_is_let_in_after_a_refusal(ledger):
+    ledger.reserve(MESSAGE, "train", COSTLY * 2)
+    with pytest.raises(BudgetSpent):
+        ledger.reserve(MESSAGE, "train", COSTLY)
+    assert ledger.reserve(MESSAGE, "evaluate", CHEAP) == 2
+
+
+def test_a_release_without_noise_never_fits(ledger):
+    with pytest.raises(BudgetSpent, match="asks for inf"):
+        ledger.reserve(MESSAGE, "train", [SampledGaussian(0.0, 1.0, 1)])
+
+
+def test_an_entry_is_spent_once(ledger):
+    entry = ledger.reserve(MESSAGE, "train", CHEAP)
+    ledger.spend(entry)
+    with pytest.raises(AlreadySpent, match=f"entry {entry}"):
+        ledger.spend(entry)
+
+
+def test_only_a_reservation_can_be_spent(ledger):
+    ledger.spend(ledger.reserve(MESSAGE, "train", CHEAP))
+    for number in (0, 2, 99):
+        with pytest.raises(UnknownEntry, match=f"entry {number} "):
+            ledger.spend(number)
+
+
+def test_a_second_attempt_at_one_message_is_a_second_cost(ledger):
+    first, second = ledger.reserve(MESSAGE, "train", COSTLY), ledger.reserve(MESSAGE, "train", COSTLY)
+    ledger.spend(second)
+    assert [entry.number for entry in ledger.entries_of(MESSAGE)] == [first, second]
+    assert ledger.spent_entries(MESSAGE) == [second]
+    assert ledger.entries_of(b"another message.") == []
+    assert ledger.epsilon() == epsilon(COSTLY * 2, BUDGET.delta)
+
+
+def test_an_entry_stops_counting_when_the_last_record_it_can_have_touched_is_gone(ledger, clock):
+    ledger.spend(ledger.reserve(MESSAGE, "train", COSTLY))
+    clock.now += BUDGET.record_lifetime_s
+    assert ledger.epsilon() > 0
+    clock.now += 1
+    assert ledger.epsilon() == 0
+
+
+def test_an_unfinished_entry_counts_for_as_long_as_one_that_ended_at_the_last_moment(ledger, clock):
+    ledger.reserve(MESSAGE, "train", COSTLY)
+    clock.now += BUDGET.record_lifetime_s + HOLD_S
+    assert ledger.epsilon() > 0
+    clock.now += 1
+    assert ledger.epsilon() == 0
+
+
+def test_work_that_took_longer_than_its_reservation_holds_is_not_released(ledger, clock):
+    entry = ledger.reserve(MESSAGE, "train", COSTLY)
+    clock.now += HOLD_S + 1
+    with pytest.raises(ReservationExpired, match=r"86401 s ago"):
+        ledger.spend(entry)
+    assert ledger.spent_entries(MESSAGE) == []
+
+
+def test_a_clock_that_goes_back_neither_forgets_an_entry_nor_backdates_one(ledger, clock):
+    start = clock.now
+    ledger.reserve(MESSAGE, "train", COSTLY)
+    clock.now -= 30 * DAY
+    entry = ledger.reserve(MESSAGE, "train", COSTLY)
+    assert [entry.reserved_at for entry in ledger.entries()] == [start, start]
+    ledger.spend(entry)
+    assert ledger.epsilon() == epsilon(COSTLY * 2, BUDGET.delta)
+
+
+@dataclass
+class Book:
+    """What the ledger let through, as an outsider would note it."""
+
+    running: dict[int, tuple[float, list[SampledGaussian]]] = field(default_factory=dict)
+    released: list[tuple[float, float, list[SampledGaussian]]] = field(default_factory=list)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["reserve", "spend", "crash"]),
+            st.floats(-0.5 * DAY, 2.5 * DAY),
+            st.sampled_from([0.8, 1.0, 1.5, 3.0]),
+        ),
+        max_size=30,
+    )
+)
+def test_no_record_ever_pays_more_than_the_budget(steps):
+    clock, book = Clock(), Book()
+    ledger = PrivacyLedger(sqlite3.connect(":memory:", isolation_level=None), BUDGET, clock)
+    latest = clock.now
+    for what, wait, noise in steps:
+        clock.now += wait
+        if what == "crash":
+            book.running.clear()
+        elif what == "spend" and book.running:
+            entry, (reserved_at, events) = book.running.popitem()
+            try:
+                ledger.spend(entry)
+            except ReservationExpired:
+                continue
+            latest = max(latest, clock.now)
+            book.released.append((reserved_at, latest, events))
+        elif what == "reserve":
+            events = [SampledGaussian(noise, 1.0, 1)]
+            try:
+                entry = ledger.reserve(MESSAGE, "train", events)
+            except BudgetSpent:
+                continue
+            latest = max(latest, clock.now)
+            book.running[entry] = (latest, events)
+    # A record born when an entry ended is touched by it and by all that was reserved in the record's lifetime.
+    for _, born, _ in book.released:
+        died = born + BUDGET.record_lifetime_s
+        touched = [events for start, end, events in book.released if end >= born and start <= died]
+        assert epsilon([event for events in touched for event in events], BUDGET.delta) <= BUDGET.epsilon
+    ledger.verify()
+
+
+class DiesBefore:
+    """A connection whose process is killed, as by `kill -9`, right before its n-th statement."""
+
+    def __init__(self, connection, statements_left):
+        self._connection, self._left = connection, statements_left
+
+    @property
+    def in_transaction(self):
+        return self._connection.in_transaction
+
+    def execute(self, *arguments):
+        self._left -= 1
+        if self._left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._connection.execute(*arguments)
+
+
+def train_once(connect, statements_left, work):
+    ledger = PrivacyLedger(DiesBefore(connect(), statements_left), BUDGET)
+    entry = ledger.reserve(MESSAGE, "train", CHEAP)
+    with work.open("ab") as ran:
+        ran.write(b"x")
+    ledger.spend(entry)
+
+
+def test_killed_before_any_statement_the_ledger_still_counts_all_work_that_ran(connect, tmp_path):
+    work = tmp_path / "work"
+    work.touch()
+    deaths, exit_code = 0, -signal.SIGKILL
+    while exit_code == -signal.SIGKILL:
+        process = forked.Process(target=train_once, args=(connect, deaths, work))
+        process.start()
+        process.join(30)
+        exit_code = process.exitcode
+        deaths += exit_code == -signal.SIGKILL
+
+        survivor = PrivacyLedger(connect(), BUDGET)
+        survivor.verify()
+        ran = len(work.read_bytes())
+        assert survivor.epsilon() >= epsilon(CHEAP * ran, BUDGET.delta)
+        assert len(survivor.spent_entries(MESSAGE)) <= ran <= len(survivor.entries())
+    assert exit_code == 0
+    assert deaths > 12
+    # Some died between reservation and spend: those reservations count for what may have run.
+    assert 1 <= len(survivor.spent_entries(MESSAGE)) < len(survivor.entries())
+    assert survivor.epsilon() == epsilon(CHEAP * len(survivor.entries()), BUDGET.delta)
+
+
+def race(connect, barrier, outcomes):
+    ledger = PrivacyLedger(connect(), BUDGET)
+    barrier.wait(30)
+    for _ in range(4):
+        try:
+            outcomes.put(ledger.reserve(MESSAGE, "train", COSTLY))
+        except BudgetSpent:
+            outcomes.put(None)
+
+
+def test_two_processes_at_once_do_not_both_fit_into_the_last_of_the_budget(connect):
+    PrivacyLedger(connect(), BUDGET)
+    barrier, outcomes = forked.Barrier(2), forked.Queue()
+    racers = [forked.Process(target=race, args=(connect, barrier, outcomes)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    granted = [outcome for outcome in (outcomes.get(timeout=30) for _ in range(8)) if outcome is not None]
+    for racer in racers:
+        racer.join(30)
+    ledger = PrivacyLedger(connect(), BUDGET)
+    assert sorted(granted) == [1, 2]
+    assert ledger.epsilon() == epsilon(COSTLY * 2, BUDGET.delta) <= BUDGET.epsilon
+    ledger.verify()
+
+
+def test_a_spend_is_undone_with_the_transaction_that_stores_its_output(ledger, connect):
+    entry = ledger.reserve(MESSAGE, "train", CHEAP)
+    connection = connect()
+    other = PrivacyLedger(connection, BUDGET, Clock())
+    connection.execute("BEGIN IMMEDIATE")
+    other.spend(entry)
+    connection.execute("ROLLBACK")
+    assert ledger.spent_entries(MESSAGE) == []
+    ledger.spend(entry)
+    assert ledger.verify()[0] == 2
+
+
+def test_a_reservation_that_a_rollback_could_take_back_is_refused(connect):
+    connection = connect()
+    ledger = PrivacyLedger(connection, BUDGET)
+    connection.execute("BEGIN")
+    with pytest.raises(LedgerError, match="open transaction"):
+        ledger.reserve(MESSAGE, "train", CHEAP)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE privacy_ledger SET events = x''",
+        "DELETE FROM privacy_ledger",
+        "INSERT OR REPLACE INTO privacy_ledger SELECT row, kind, at, x'', purpose, events, entry, hash "
+        "FROM privacy_ledger WHERE row = 1",
+        "INSERT INTO privacy_ledger SELECT 9, kind, at, message_id, purpose, events, entry, hash "
+        "FROM privacy_ledger WHERE row = 1",
+    ],
+)
+def test_the_database_refuses_to_change_or_lose_a_row(connect, statement):
+    connection = connect()
+    ledger = PrivacyLedger(connection, BUDGET)
+    ledger.reserve(MESSAGE, "train", CHEAP)
+    with pytest.raises((sqlite3.IntegrityError, sqlcipher3.IntegrityError), match="append-only"):
+        connection.execute(statement)
+    assert len(ledger.entries()) == 1
+    ledger.verify()
+
+
+@pytest.mark.parametrize(
+    ("tampering", "row"),
+    [
+        ("UPDATE privacy_ledger SET events = (SELECT events FROM privacy_ledger WHERE row = 1) WHERE row = 3", 3),
+        ("UPDATE privacy_ledger SET at = at - 1e6 WHERE row = 1", 1),
+        ("UPDATE privacy_ledger SET purpose = 'nothing' WHERE row = 3", 3),
+        ("DELETE FROM privacy_ledger WHERE row = 2", 2),
+        ("UPDATE privacy_ledger SET hash = zeroblob(32) WHERE row = 4", 4),
+    ],
+)
+def test_an_edited_ledger_names_the_first_row_that_was_touched(connect, tampering, row):
+    connection = connect()
+    ledger = PrivacyLedger(connection, BUDGET)
+    for events in (CHEAP, COSTLY):
+        ledger.spend(ledger.reserve(MESSAGE, "train", events))
+    assert ledger.verify()[0] == 4
+    for trigger in ("keeps_rows", "loses_none"):
+        connection.execute(f"DROP TRIGGER privacy_ledger_{trigger}")
+    connection.execute(tampering)
+    with pytest.raises(BrokenChain, match=f"row {row} of privacy_ledger") as broken:
+        ledger.verify()
+    assert broken.value.row == row
+
+
+def test_a_ledger_opened_again_goes_on_where_it_was(connect, clock):
+    entry = PrivacyLedger(connect(), BUDGET, clock).reserve(MESSAGE, "train", COSTLY)
+    again = PrivacyLedger(connect(), BUDGET, clock)
+    again.spend(entry)
+    assert again.epsilon() == epsilon(COSTLY, BUDGET.delta)
+    assert again.verify()[0] == 2
+
+
+def test_a_connection_that_commits_by_itself_or_forgets_in_a_power_cut_is_refused(tmp_path):
+    with pytest.raises(UnsuitableConnection, match="isolation_level=None"):
+        PrivacyLedger(sqlite3.connect(tmp_path / "a.db"), BUDGET)
+    careless = plain(tmp_path / "b.db")
+    careless.execute("PRAGMA synchronous = NORMAL")
+    with pytest.raises(UnsuitableConnection, match="power cut"):
+        PrivacyLedger(careless, BUDGET)
+
+
+@pytest.mark.parametrize("numbers", [(0, 1e-6, 1), (float("inf"), 1e-6, 1), (8, 0, 1), (8, 1, 1), (8, 1e-6, 0)])
+def test_a_budget_that_protects_nothing_is_refused(numbers):
+    with pytest.raises(ValueError, match="must be"):
+        Budget(*numbers)
