@@ -173,7 +173,8 @@ class Node:
         left_s = opened.header.expires_at - time.time()
         if task.arrays is not None:
             try:
-                arrays = self.link.fetch(task.arrays, min(left_s, LONGEST_FETCH_S))
+                # Half of what is left, so that a refusal still arrives in time.
+                arrays = self.link.fetch(task.arrays, min(left_s / 2, LONGEST_FETCH_S))
             except (BlobMissing, Rejected) as why:
                 return Response(refusal=Refusal.BAD_MODEL, detail=str(why))
         state = Meta(self._store).get(_context_name(opened.header.run_id))

@@ -38,8 +38,8 @@ class Purged:
     Attributes:
         sightings: rows deleted.
         slots: slots deleted, quiet ones included.
-        overwritten: whether the bytes are gone from the disk too. False while another process reads, or where there is no
-            room to rewrite the table: the rows are deleted, their bytes go with the next purge that says True.
+        overwritten: whether the bytes are gone from the disk too. False while another process reads, or where there is
+            no room to rewrite the table: the rows are deleted, their bytes go with the next purge that says True.
     """
 
     sightings: int
@@ -104,8 +104,8 @@ class Sightings:
 
         A slot goes as a whole with its first row, that no half of it passes for a quiet one.
 
-        SQLite's secure_delete overwrites the deleted cells and pages. It misses the copies that a page keeps in its free
-        space from when it was balanced (seen: one identifier in some hundred), so what stays is written anew.
+        SQLite's secure_delete overwrites the deleted cells and pages. It misses the copies that a page keeps in its
+        free space from when it was balanced (seen: one identifier in some hundred), so what stays is written anew.
 
         Raises:
             RuntimeError: inside a transaction, where the WAL cannot be emptied.

@@ -24,6 +24,8 @@ NUMPY = "numpy.ndarray"
 LEVELS = 127
 STEP = struct.Struct("<f")
 NPY_PREAMBLE = 10
+BLOCK = 1 << 16
+"""Elements that are worked on at once where memory counts."""
 Key = tuple[str, str]
 
 
@@ -86,6 +88,32 @@ def array_view(array: Array) -> NDArray[Any]:
         packed, base = array.__dict__["_packed"], array.__dict__["_base"]
         return view(packed) if base is None and array.stype == NUMPY else array.numpy()
     return view(array.data) if array.stype == NUMPY else array.numpy()
+
+
+def accumulate(total: NDArray[Any], array: Array, weight: float) -> None:
+    """Add `weight` times an array to `total`, of the same shape, in place and block by block.
+
+    What is needed beyond `total` is one block, whatever the size of the array and however it is encoded.
+
+    Raises:
+        BadArrays: the shapes differ.
+    """
+    if tuple(array.shape) != total.shape:
+        raise BadArrays(f"an array of shape {tuple(array.shape)} does not add to one of shape {total.shape}")
+    flat = total.reshape(-1)
+    if not isinstance(array, CarriedArray) or array.__dict__["_base"] is None:
+        _add(flat, np.ascontiguousarray(array_view(array)).reshape(-1), weight)
+        return
+    packed, base = array.__dict__["_packed"], array.__dict__["_base"]
+    (step,) = STEP.unpack_from(packed)
+    _add(flat, np.frombuffer(packed, np.int8, offset=STEP.size), weight * step)
+    _add(flat, np.ascontiguousarray(array_view(base)).reshape(-1), weight)
+
+
+def _add(total: NDArray[Any], values: NDArray[Any], weight: float) -> None:
+    for start in range(0, total.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        total[block] += np.multiply(values[block], weight, dtype=total.dtype)
 
 
 def arrays_of(message: Message) -> dict[Key, Array]:

@@ -29,9 +29,14 @@ class ClosedBlob:
     reference: BlobReference
 
 
-def close(identity: Identity, header: Header, arrays: Sequence[bytes]) -> ClosedBlob:
-    """Join arrays, close them under a fresh key and sign."""
-    key = secrets.token_bytes(32)
+def close(identity: Identity, header: Header, arrays: Sequence[bytes], key: bytes | None = None) -> ClosedBlob:
+    """Join arrays, close them under a fresh key and sign.
+
+    Args:
+        key: that of an earlier blob of the same header and arrays, to make the very same payload again; never for
+            others, because the nonce is constant.
+    """
+    key = key or secrets.token_bytes(32)
     sizes = [len(data) for data in arrays]
     payload = wrap_blob(identity, header, AESGCM(key).encrypt(NONCE, b"".join(arrays), None))
     return ClosedBlob(payload, BlobReference(hashlib.sha256(payload).digest(), key, sizes))

@@ -34,15 +34,14 @@ class Directory:
     def __contains__(self, party: str) -> bool:
         return party in self._known
 
-    def receive(self, topic: str, payload: bytes, *, now: float | None = None) -> tuple[Header, Body]:
+    def receive(self, topic: str, payload: bytes | memoryview, *, now: float | None = None) -> tuple[Header, Body]:
         """Believe a payload, or say why not. A presence also introduces its party.
 
         Raises:
             Rejected: with one of `envelope.Reason`.
         """
-        envelope = Envelope.parse(payload)
+        envelope = self._addressed(topic, payload)
         header = envelope.header
-        self._check_address(topic, header)
         if header.kind is not Kind.PRESENCE:
             envelope.verify(self.certificate(header.sender), now=now)
             return header, envelope.open(self.identity.keys)
@@ -56,6 +55,21 @@ class Directory:
         envelope.verify(certificate, now=now)
         self._known[certificate.party] = certificate
         return header, presence
+
+    def check(self, topic: str, payload: bytes | memoryview, *, now: float | None = None) -> Envelope:
+        """Believe a payload of a party that has presented itself, and leave its body closed for later.
+
+        Raises:
+            Rejected: with one of `envelope.Reason`.
+        """
+        envelope = self._addressed(topic, payload)
+        envelope.verify(self.certificate(envelope.header.sender), now=now)
+        return envelope
+
+    def _addressed(self, topic: str, payload: bytes | memoryview) -> Envelope:
+        envelope = Envelope.parse(payload)
+        self._check_address(topic, envelope.header)
+        return envelope
 
     def _check_address(self, topic: str, header: Header) -> None:
         address = topics.parse(topic)

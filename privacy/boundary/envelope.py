@@ -39,6 +39,8 @@ class Reason(StrEnum):
     WRONG_RUN = "for another run"
     CANNOT_OPEN = "sealed to other keys"
     NOT_ENTITLED = "of a kind that its sender's role may not send"
+    DUPLICATE = "of a task that was answered before"
+    UNASKED = "of a task that is not open, or no longer"
 
 
 class Rejected(ValueError):

@@ -31,6 +31,9 @@ from privacy.boundary.messages import Refusal
 CENTRE = int(SUPERLINK_NODE_ID)
 """Flower's node id of the server side."""
 
+FlowerRun = Run
+"""What Flower's `Grid.run` is."""
+
 
 class BadFlowerMessage(ValueError):
     """Bytes that are no Flower message, or not the one they should be."""

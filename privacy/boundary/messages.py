@@ -20,6 +20,9 @@ Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGES
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 UInt64 = Annotated[int, msgspec.Meta(ge=0)]
 """msgpack itself ends at 2**64 - 1."""
+Sizes = Annotated[list[UInt64], msgspec.Meta(max_length=65536)]
+"""Lengths of arrays in bytes. Bounded, because a Python list takes up to nine times what it was on the wire."""
+Der = Annotated[bytes, msgspec.Meta(max_length=8192)]
 
 
 class Kind(StrEnum):
@@ -53,6 +56,7 @@ class Refusal(StrEnum):
     TRAINING_FAILED = "training failed on the node"
     GAVE_UP = "training was interrupted too often"
     BAD_MODEL = "model did not arrive intact"
+    BAD_REPLY = "reply could not be used by the centre"
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -73,7 +77,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 class Presence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A party is there, or (as its will) gone. Carries its certificate, so that nobody needs a directory first."""
 
-    certificate: bytes
+    certificate: Der
     online: bool
     session: Id
     software: Name
@@ -87,7 +91,7 @@ class BlobReference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
 
     digest: Digest
     key: Digest
-    sizes: list[int]
+    sizes: Sizes
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,7 +107,7 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     flower: memoryview = memoryview(b"")
     arrays: memoryview = memoryview(b"")
-    sizes: list[int] = []
+    sizes: Sizes = []
     encoding: Encoding = Encoding.EXACT
     refusal: Refusal | None = None
 

@@ -60,8 +60,9 @@ def parse(topic: str) -> Address | None:
     """Take a topic apart; None where it is none of ours."""
     prefix, _, rest = topic.partition(f"{PREFIX}/")
     kind, _, owner = rest.partition("/")
-    if prefix or kind not in Kind.__members__.values() or not owner:
+    levels = owner.split("/")
+    if prefix or kind not in Kind.__members__.values() or not all(levels):
         return None
-    if len(owner.split("/")) != _LEVELS.get(Kind(kind), 1):
+    if len(levels) != _LEVELS.get(Kind(kind), 1):
         return None
-    return Address(Kind(kind), owner.split("/")[0])
+    return Address(Kind(kind), levels[0])

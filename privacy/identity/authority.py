@@ -13,11 +13,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from privacy.identity.certificates import SEALING_KEY, Certificate, Role, TrustAnchor, UntrustedCertificate
+from privacy.identity.certificates import (
+    SEALING_KEY,
+    Certificate,
+    Role,
+    TrustAnchor,
+    UntrustedCertificate,
+    check_name,
+)
 from privacy.identity.keys import BadKey, PrivateKeys, SealingPublicKey, write_private
 
 PARTY_LIFETIME = timedelta(days=398)
@@ -56,7 +64,7 @@ class Identity:
         try:
             anchor = TrustAnchor.from_pem((folder / "authority.pem").read_bytes())
             presented = x509.load_pem_x509_certificate((folder / "party.pem").read_bytes())
-        except (OSError, ValueError) as why:
+        except (OSError, ValueError, x509.InvalidVersion) as why:
             raise BadKey(f"{folder}: no usable certificate: {why}; enrol this party again") from why
         certificate = anchor.verify(presented.public_bytes(serialization.Encoding.DER))
         if certificate.verify_key != keys.signing.public_key() or (
@@ -85,8 +93,12 @@ class CertificateAuthority:
     def create(cls, federation: str) -> CertificateAuthority:
         key = Ed25519PrivateKey.generate()
         name = _name(federation, "authority", f"{federation} authority")
-        builder = _builder(name, name, key.public_key(), AUTHORITY_LIFETIME)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        public = key.public_key()
+        builder = (
+            _builder(name, name, public, public, AUTHORITY_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+        )
         return cls(key, builder.sign(key, None))
 
     @property
@@ -108,29 +120,28 @@ class CertificateAuthority:
             hosts: DNS names or addresses, for a broker's certificate.
 
         Raises:
-            UntrustedCertificate: the request is damaged or not signed by its own key.
+            UntrustedCertificate: the request is damaged or not signed by its own key, name and role contradict each
+                other, or the authority itself has expired.
         """
-        try:
-            asked = x509.load_pem_x509_csr(request_pem)
-            key = asked.public_key()
-            sealing = asked.extensions.get_extension_for_oid(SEALING_KEY).value
-        except (ValueError, x509.ExtensionNotFound) as why:
-            raise UntrustedCertificate(f"not a request that `jaga-node enroll` made: {why}") from why
-        if not asked.is_signature_valid or not isinstance(key, Ed25519PublicKey):
-            raise UntrustedCertificate("the request is not signed by its own Ed25519 key")
-        if not isinstance(sealing, x509.UnrecognizedExtension):
-            raise UntrustedCertificate("the request's sealing key cannot be read")
+        check_name(party, role)
+        end = self.certificate.not_valid_after_utc
+        remaining = end - datetime.now(UTC)
+        if remaining <= timedelta():
+            raise UntrustedCertificate(f"the authority expired on {end:%Y-%m-%d}: make a new one, and enrol all again")
+        key, sealing = _requested(request_pem)
         builder = _builder(
             _name(self.anchor.federation, role, party),
             self.certificate.subject,
             key,
-            min(lifetime, self.certificate.not_valid_after_utc - datetime.now(UTC)),
+            self.key.public_key(),
+            min(lifetime, remaining),
         )
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
         builder = (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(usage, critical=False)
-            .add_extension(_extension(SealingPublicKey(sealing.value)), critical=False)
+            .add_extension(_extension(sealing), critical=False)
         )
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName([_host(h) for h in hosts]), critical=False)
@@ -156,16 +167,48 @@ class CertificateAuthority:
         """Read what `save` wrote.
 
         Raises:
-            BadKey: a file is missing or is no Ed25519 authority.
+            BadKey: a file is missing or is no Ed25519 authority, or key and certificate do not belong together.
         """
         try:
             key = serialization.load_pem_private_key((folder / "authority.key").read_bytes(), None)
             certificate = x509.load_pem_x509_certificate((folder / "authority.pem").read_bytes())
-        except (OSError, ValueError) as why:
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as why:
             raise BadKey(f"{folder}: no usable authority: {why}") from why
         if not isinstance(key, Ed25519PrivateKey):
             raise BadKey(f"{folder}: authority.key is not Ed25519")
+        if certificate.public_key() != key.public_key():
+            raise BadKey(f"{folder}: authority.pem is the certificate of another key than authority.key")
         return cls(key, certificate)
+
+
+def _requested(request_pem: bytes) -> tuple[Ed25519PublicKey, SealingPublicKey]:
+    """Both public keys of a request, each fit for use.
+
+    Raises:
+        UntrustedCertificate: they are not.
+    """
+    try:
+        asked = x509.load_pem_x509_csr(request_pem)
+        key, signed = asked.public_key(), asked.is_signature_valid
+        extension = asked.extensions.get_extension_for_oid(SEALING_KEY).value
+    except (
+        ValueError,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.ExtensionNotFound,
+    ) as why:
+        raise UntrustedCertificate(f"not a request that `jaga-node enroll` made: {why}") from why
+    if not signed or not isinstance(key, Ed25519PublicKey):
+        raise UntrustedCertificate("the request is not signed by its own Ed25519 key")
+    if not isinstance(extension, x509.UnrecognizedExtension):
+        raise UntrustedCertificate("the request's sealing key cannot be read")
+    try:
+        sealing = SealingPublicKey(extension.value)
+        sealing.seal(b"", info=b"")  # a key that nobody can seal to would stop the centre, not its owner
+    except BadKey as why:
+        raise UntrustedCertificate(f"the request's sealing key: {why}") from why
+    return key, sealing
 
 
 def _name(federation: str, role: str, party: str) -> x509.Name:
@@ -179,10 +222,29 @@ def _name(federation: str, role: str, party: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: Ed25519PublicKey, lifetime: timedelta
+    subject: x509.Name, issuer: x509.Name, key: Ed25519PublicKey, issuer_key: Ed25519PublicKey, lifetime: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
-    return x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number(), now - CLOCK_SLACK, now + lifetime)
+    serial = x509.random_serial_number()
+    builder = x509.CertificateBuilder(issuer, subject, key, serial, now - CLOCK_SLACK, now + lifetime)
+    return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False).add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """What OpenSSL's strict mode, the default from Python 3.13 on, asks of a certificate (RFC 5280)."""
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _extension(key: SealingPublicKey) -> x509.UnrecognizedExtension:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import NameOID
@@ -50,9 +50,31 @@ def node_id_of(party: str) -> int:
         ValueError: not the name of a node.
     """
     prefix, _, digits = party.partition("-")
-    if prefix != "node" or len(digits) != 16:
-        raise ValueError(f"{party!r} is not the name of a node")
-    return int(digits, 16)
+    try:
+        node_id = int(digits, 16)
+        if (
+            prefix == "node" and node_party(node_id) == party
+        ):  # `int` also takes 0x, _, + and spaces: one id, many names
+            return node_id
+    except ValueError:
+        pass
+    raise ValueError(f"{party!r} is not the name of a node")
+
+
+def check_name(party: str, role: Role) -> None:
+    """A node is called by its id, and nobody else is.
+
+    Raises:
+        UntrustedCertificate: name and role contradict each other.
+    """
+    if role is not Role.NODE and not party.startswith("node-"):
+        return
+    try:
+        node_id_of(party)
+    except ValueError as why:
+        raise UntrustedCertificate(str(why)) from why
+    if role is not Role.NODE:
+        raise UntrustedCertificate(f"{party} is the name of a node, and a {role} is none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +86,7 @@ class Certificate:
     federation: str
     verify_key: Ed25519PublicKey
     sealing_key: SealingPublicKey | None
+    not_before: datetime
     not_after: datetime
     serial: int
     der: bytes
@@ -104,7 +127,7 @@ class TrustAnchor:
         try:
             presented = x509.load_der_x509_certificate(der)
             presented.verify_directly_issued_by(self.authority)
-        except (ValueError, TypeError, InvalidSignature) as why:
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion) as why:
             detail = str(why) or type(why).__name__
             raise UntrustedCertificate(f"not issued by this federation's authority: {detail}") from why
         now = at or datetime.now(UTC)
@@ -122,15 +145,22 @@ class TrustAnchor:
             raise UntrustedCertificate(f"certificate of {party} holds no Ed25519 key")
         try:
             role = Role(_subject(presented, NameOID.ORGANIZATIONAL_UNIT_NAME))
-            if role is Role.NODE:
-                node_id_of(party)
+            check_name(party, role)
             sealing = _sealing_key(presented)
         except (ValueError, BadKey) as why:
             raise UntrustedCertificate(f"certificate of {party}: {why}") from why
         if _subject(presented, NameOID.ORGANIZATION_NAME) != self.federation:
             raise UntrustedCertificate(f"certificate of {party} is for another federation than {self.federation}")
         return Certificate(
-            party, role, self.federation, key, sealing, presented.not_valid_after_utc, presented.serial_number, der
+            party=party,
+            role=role,
+            federation=self.federation,
+            verify_key=key,
+            sealing_key=sealing,
+            not_before=presented.not_valid_before_utc,
+            not_after=presented.not_valid_after_utc,
+            serial=presented.serial_number,
+            der=der,
         )
 
 

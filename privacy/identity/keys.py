@@ -7,9 +7,11 @@ The signing key is Ed25519. The sealing key is the hybrid of ML-KEM-768 and X255
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
@@ -54,9 +56,9 @@ class SealingPublicKey:
                 MLKEM768PublicKey.from_public_bytes(self.raw[:MLKEM_PUBLIC_BYTES]),
                 X25519PublicKey.from_public_bytes(self.raw[MLKEM_PUBLIC_BYTES:]),
             )
+            return SUITE.encrypt(plaintext, public, info=info)  # ValueError: an X25519 point of low order
         except ValueError as why:
             raise BadKey(f"not a valid sealing key: {why}") from why
-        return SUITE.encrypt(plaintext, public, info=info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class PrivateKeys:
         try:
             signing = serialization.load_pem_private_key((folder / "signing.key").read_bytes(), None)
             sealing = (folder / "sealing.key").read_bytes()
-        except (OSError, ValueError) as why:
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as why:
             raise BadKey(f"{folder}: no usable keys: {why}; enrol this party again") from why
         length = MLKEM_SEED_BYTES + X25519_BYTES
         if not isinstance(signing, Ed25519PrivateKey) or len(sealing) != length:
@@ -116,9 +118,15 @@ class PrivateKeys:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, from its first byte on."""
+    """Write a file that only its owner can read, from its first byte on; a power cut leaves the old one or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(content)
+    descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(unfinished).replace(path)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise

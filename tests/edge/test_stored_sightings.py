@@ -159,7 +159,7 @@ def test_retention_does_not_send_a_replay_back_to_its_start(connection):
 
 
 def crowd(connection, slots, seed=1):
-    """Sixty identifiers a slot, stored in the order of a real night: mixed up, in many batches; logged at 100 a slot."""
+    """Sixty identifiers a slot, stored as they come: mixed up, in many batches; slot n is logged at 100 n."""
     random_bytes = random.Random(seed)
     identifiers = [[random_bytes.randbytes(16) for _ in range(60)] for _ in range(slots)]
     for slot, those in enumerate(identifiers):

@@ -452,6 +452,23 @@ def test_mosquitto_keeps_retained_messages_and_queues_over_a_restart(start, join
 
 
 @WITH_MOSQUITTO
+def test_a_kill_costs_mosquitto_what_came_after_its_last_save_and_no_more(start, join):
+    broker = start("mosquitto")
+    leader = join(broker, "leader")
+    leader.publish("jaga/1/blob/00", b"saved", retain=True)
+    broker.save()
+    for _ in range(2):  # one thread does it all: when it answers again, it has saved
+        leader.publish("jaga/1/claim/0000000000000001/x", b"")
+    leader.publish("jaga/1/blob/01", b"not saved", retain=True)
+    broker.kill()
+    broker.restart()
+    late = join(broker, A)
+    late.subscribe("jaga/1/blob/+")
+    assert late.hears().payload == b"saved"
+    assert late.hears_nothing()
+
+
+@WITH_MOSQUITTO
 def test_a_message_over_the_limit_ends_its_senders_connection_and_no_others(start, join):
     broker = start("mosquitto")
     careless, leader = join(broker, "leader"), join(broker, "leader")

@@ -1,0 +1,464 @@
+"""A Flower `Grid` whose only wire is MQTT: an unmodified Flower `ServerApp` or `Strategy` runs on it.
+
+    strategy -> push -> shelf (arrays, once) + a sealed task for each node -> broker -> nodes
+    strategy <- one reply at a time <- queue of one <- signature, run and task checked <- broker <- nodes
+
+A reply stays sealed until the strategy asks for it, and the network's thread waits while it does not: what is in
+memory does not grow with the number of nodes. What is wrong with a payload is counted, logged and survived. A reply
+whose signature holds and whose inside does not becomes an error reply, so that nobody waits for its node any longer.
+"""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import threading
+import time
+import uuid
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+from flwr.app import DEFAULT_TTL, Message, RecordDict
+from flwr.serverapp import Grid
+
+from aggregator.attendance import Attendance, Attendee
+from aggregator.batch import Arrived, Batch, OpenTask, Participation
+from aggregator.shelf import Shelf
+from privacy.boundary import topics
+from privacy.boundary.arrays import BadArrays, unpack
+from privacy.boundary.directory import Directory
+from privacy.boundary.envelope import Reason, Rejected, wrap
+from privacy.boundary.flower import (
+    CENTRE,
+    BadFlowerMessage,
+    FlowerRun,
+    check_reply,
+    enter_run,
+    head_of,
+    message_of,
+    refusal_message,
+    set_message_id,
+)
+from privacy.boundary.gate import presence
+from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Refusal, Reply, Task
+from privacy.boundary.wire import BrokerUrl, Connection, Delivery, Traffic, tls_context
+from privacy.identity.authority import Identity
+from privacy.identity.certificates import node_party
+
+log = structlog.get_logger()
+
+SOFTWARE = "jaga 0.1.0"
+TTL_S = 3600.0
+PATIENCE_S = 10.0
+"""How long the network's thread waits for somebody to take a reply. It must stay well under the broker's patience with
+a silent client, 1.5 times `wire.KEEPALIVE_S`."""
+OBSERVE_S = 5.0
+REMEMBERED_ANSWERS = 10_000
+GOODBYE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """For whom a batch waits: nodes that have their task, and those of them that are not there at this moment."""
+
+    open: frozenset[int]
+    offline: frozenset[int]
+    seconds_left: float | None
+
+
+class MqttGrid(Grid):
+    """See the module.
+
+    Args:
+        identity: the leader's.
+        credentials: folder of the identity's files, for mutual TLS; or
+        tls: a context, where the files are elsewhere. Neither for a plain `mqtt://`.
+        encoding: of the arrays in replies.
+        ttl_s: lifetime of a task whose message does not set one.
+        on_wait: told every few seconds for whom a batch waits.
+        patience_s: how long a reply that nobody takes is held before it is let go, to be asked for again.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        url: BrokerUrl,
+        run_id: int,
+        *,
+        credentials: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        encoding: Encoding = Encoding.INT8,
+        ttl_s: float = TTL_S,
+        on_wait: Callable[[Waiting], None] = lambda _: None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.turned_away: Counter[Reason] = Counter()
+        self.on_wait = on_wait
+        self._identity = identity
+        self._encoding = encoding
+        self._ttl_s = ttl_s
+        self._patience_s = patience_s
+        self._run = enter_run(run_id, CENTRE)
+        self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
+        self._directory = Directory(identity)
+        self.attendance = Attendance(self._directory)
+        self._lock = threading.RLock()
+        self._open: dict[bytes, OpenTask] = {}
+        self._answered: OrderedDict[bytes, None] = OrderedDict()
+        self._pushed = Batch(bounded=False)
+        self._last = self._pushed
+        if url.tls and tls is None and credentials is not None:
+            tls = tls_context(credentials)
+        self._connection = Connection(
+            url,
+            f"{identity.party}-{secrets.token_hex(MESSAGE_ID_BYTES)}",
+            tls=tls,
+            will=presence(identity, self._session, online=False, software=SOFTWARE),
+            on_connected=self._connected,
+        )
+        self._shelf = Shelf(identity, self._connection)
+
+    # --- connection --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        self._connection.subscribe(topics.ALL_PRESENCE, self._presence)
+        self._connection.subscribe(topics.ALL_REPLIES, self._reply)
+        self._connection.start()
+
+    def wait_connected(self, timeout_s: float) -> None:
+        """Wait for the broker.
+
+        Raises:
+            NotConnected: after `timeout_s`.
+        """
+        self._connection.wait_connected(timeout_s)
+
+    def close(self) -> None:
+        """Clear the models away from the broker, say goodbye and disconnect."""
+        with self._lock:
+            for task in list(self._open.values()):
+                self._settle(task)
+            farewells: list[Future[None]] = []
+            if self._connection.connected:
+                farewells = self._shelf.clear()
+                gone = presence(self._identity, self._session, online=False, software=SOFTWARE)
+                farewells.append(self._connection.publish(gone.topic, gone.payload, retain=True))
+        deadline = time.monotonic() + GOODBYE_S
+        for farewell in farewells:
+            try:
+                farewell.result(max(0.0, deadline - time.monotonic()))
+            except NotInTime:
+                log.warning("broker gone before everything was cleared away; it forgets by itself later")
+                break
+        self._connection.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def traffic(self) -> Traffic:
+        """Bytes on the centre's own connection so far."""
+        return self._connection.traffic()
+
+    # --- what Flower asks of a grid ----------------------------------------------------------------------------------
+
+    def set_run(self, run: FlowerRun) -> None:
+        self._run = run
+        enter_run(run.run_id, CENTRE)
+
+    @property
+    def run(self) -> FlowerRun:
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        return Message(content, dst_node_id, message_type, ttl=ttl or self._ttl_s, group_id=group_id)
+
+    def get_node_ids(self) -> list[int]:
+        """The nodes that are there now; never waits."""
+        return self.attendance.online()
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages, each as soon as the iterable yields it; replies wait for `pull_messages`, without limit."""
+        self._last = self._pushed
+        for task in [task for task in self._pushed.tasks.values() if task.expires_at < time.time()]:
+            self._settle(task)
+            del self._pushed.tasks[task.message_id]
+        return [task.metadata.message_id for task in self._push(messages, self._pushed)]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """The replies to these messages that have come so far."""
+        wanted = {bytes.fromhex(message_id) for message_id in message_ids}
+        replies: list[Message] = []
+        others: list[Arrived] = []
+        while (arrived := self._pushed.get(0)) is not None:
+            if arrived.task.message_id in wanted:
+                replies.append(self._opened(arrived))
+            else:
+                others.append(arrived)
+        for arrived in others:
+            self._pushed.put(arrived, self._patience_s)
+        return replies
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Send messages now; their replies come from the iterator that is returned, one at a time as they arrive.
+
+        It ends when all have come or `timeout` seconds after this call; replies that come later are turned away.
+        """
+        began = time.monotonic()
+        batch = Batch(bounded=True)
+        if not self._push(messages, batch):
+            return []
+        self._last = batch
+        return Replies(self, batch, None if timeout is None else began + timeout)
+
+    # --- for the records ---------------------------------------------------------------------------------------------
+
+    def participations(self) -> dict[int, Participation]:
+        """Each node's part in the batch that was sent last, by node id."""
+        return {task.node_id: task.participation() for task in self._last.tasks.values()}
+
+    # --- tasks out ---------------------------------------------------------------------------------------------------
+
+    def _push(self, messages: Iterable[Message], batch: Batch) -> list[OpenTask]:
+        pushed = []
+        for message in messages:
+            task = self._opened_task(message, batch)
+            pushed.append(task)
+            with self._lock:
+                self._send(task)
+        return pushed
+
+    def _opened_task(self, message: Message, batch: Batch) -> OpenTask:
+        metadata = message.metadata
+        if not metadata.message_id:
+            set_message_id(message, uuid.uuid4().hex)
+        if metadata.ttl == DEFAULT_TTL:
+            metadata.ttl = self._ttl_s
+        expires_at = metadata.created_at + metadata.ttl
+        with self._lock:
+            shared = self._shelf.take(message, self._run.run_id, expires_at)
+            task = OpenTask(
+                batch,
+                metadata,
+                metadata.dst_node_id,
+                node_party(metadata.dst_node_id),
+                bytes.fromhex(metadata.message_id),
+                head_of(message),
+                shared,
+            )
+            batch.tasks[task.message_id] = self._open[task.message_id] = task
+            return task
+
+    def _send(self, task: OpenTask) -> None:
+        """Publish a task, if the node's certificate is known; else its first presence will bring it here again."""
+        if task.publication is not None and not task.publication.done():
+            return
+        left_s = task.expires_at - time.time()
+        if left_s <= 0:
+            return
+        if task.party not in self._directory:
+            log.info("task waits for a node that has not presented itself", node=task.party)
+            return
+        header = Header(
+            Kind.TASK,
+            self._identity.certificate.federation,
+            self._identity.party,
+            task.party,
+            self._run.run_id,
+            task.message_id,
+            None,
+            task.metadata.created_at,
+            task.expires_at,
+            True,
+        )
+        body = Task(task.head, None if task.shared is None else task.shared.reference, self._encoding)
+        payload = wrap(self._identity, header, body, self._directory.certificate(task.party))
+        task.publication = self._connection.publish(topics.task(task.party), payload, expires_in_s=left_s)
+        attendee = self.attendance.of(task.node_id)
+        task.session = None if attendee is None else attendee.session
+        task.bytes_down += len(payload)
+        if task.shared is not None and task.node_id not in task.shared.readers:
+            task.shared.readers.add(task.node_id)
+            task.bytes_down += task.shared.size
+
+    def _connected(self) -> None:
+        """After every connection: the broker may have lost what it kept, so it gets everything again."""
+        here = presence(self._identity, self._session, online=True, software=SOFTWARE)
+        with self._lock:
+            self._connection.publish(here.topic, here.payload, retain=True)
+            self._shelf.publish_again()
+            for task in self._open.values():
+                self._send(task)
+
+    # --- what comes in, on the network's thread ----------------------------------------------------------------------
+
+    def _presence(self, delivery: Delivery) -> None:
+        try:
+            attendee = self.attendance.receive(delivery)
+        except Rejected as why:
+            self._turn_away(delivery.topic, why)
+            return
+        if attendee is not None:
+            if attendee.online:
+                self._welcome(attendee)
+        elif delivery.topic == topics.presence(self._identity.party):
+            self._correct(delivery)
+
+    def _welcome(self, attendee: Attendee) -> None:
+        """A node that started anew may have lost its task; if it has not, it recognises it."""
+        with self._lock:
+            for task in self._open.values():
+                if task.node_id == attendee.node_id and task.session != attendee.session:
+                    log.info("task sent to a node that came (back)", node=task.party, task=task.metadata.message_id)
+                    self._send(task)
+
+    def _correct(self, delivery: Delivery) -> None:
+        """The will of this centre's last life, or another process of it saying goodbye: this one is still here."""
+        _, body = self._directory.receive(delivery.topic, delivery.payload)
+        if not getattr(body, "online", True):
+            here = presence(self._identity, self._session, online=True, software=SOFTWARE)
+            self._connection.publish(here.topic, here.payload, retain=True)
+
+    def _reply(self, delivery: Delivery) -> None:
+        try:
+            envelope = self._directory.check(delivery.topic, delivery.payload)
+            task = self._answered_task(envelope.header)
+        except Rejected as why:
+            self._turn_away(delivery.topic, why)
+            return
+        task.seconds = time.monotonic() - task.opened_at
+        task.bytes_up = len(delivery.payload)
+        if not task.batch.put(Arrived(task, envelope), self._patience_s):
+            self._let_go(task)
+
+    def _answered_task(self, header: Header) -> OpenTask:
+        """The open task that a reply answers; it is open no longer.
+
+        Raises:
+            Rejected: WRONG_RUN, DUPLICATE or UNASKED.
+        """
+        if header.run_id != self._run.run_id:
+            raise Rejected(Reason.WRONG_RUN, f"run {header.run_id:016x}, this is {self._run.run_id:016x}")
+        asked = header.reply_to or b""
+        with self._lock:
+            task = self._open.get(asked)
+            if task is None or task.party != header.sender:
+                raise Rejected(Reason.DUPLICATE if asked in self._answered else Reason.UNASKED, asked.hex())
+            del self._open[asked]
+            self._answered[asked] = None
+            while len(self._answered) > REMEMBERED_ANSWERS:
+                self._answered.popitem(last=False)
+        return task
+
+    def _let_go(self, task: OpenTask) -> None:
+        """Nobody took the reply: forget it, and ask for it again when somebody does take replies."""
+        with self._lock:
+            self._answered.pop(task.message_id, None)
+            task.seconds, task.bytes_up = None, 0
+            if task.batch.ended:
+                return
+            log.warning("reply let go because nobody takes replies; it will be asked for again", node=task.party)
+            self._open[task.message_id] = task
+            task.batch.missed.append(task)
+
+    def _turn_away(self, topic: str, why: Rejected) -> None:
+        self.turned_away[why.reason] += 1
+        log.warning("message turned away", topic=topic, reason=str(why), of_this_kind=self.turned_away[why.reason])
+
+    # --- what comes in, on the strategy's thread ---------------------------------------------------------------------
+
+    def _opened(self, arrived: Arrived) -> Message:
+        """The reply as Flower's; an error reply where it is a refusal, or bad inside."""
+        task = arrived.task
+        try:
+            body = arrived.envelope.open(self._identity.keys)
+            if not isinstance(body, Reply):
+                raise Rejected(Reason.MALFORMED, type(body).__name__)
+            task.refusal = body.refusal
+            if body.refusal is None:
+                reply = message_of(body.flower)
+                check_reply(reply, task.metadata, task.node_id)
+                if reply.has_content():
+                    base = {} if task.shared is None else task.shared.arrays
+                    unpack(reply, body.arrays, body.sizes, body.encoding, base)
+                return reply
+        except (Rejected, BadFlowerMessage, BadArrays) as why:
+            log.warning("reply is bad inside; its node counts as failed", node=task.party, reason=str(why))
+            task.refusal = Refusal.BAD_REPLY
+        finally:
+            self._settle(task)
+        return refusal_message(task.metadata, task.refusal or Refusal.BAD_REPLY)
+
+    def _settle(self, task: OpenTask) -> None:
+        """A task needs its arrays no longer."""
+        with self._lock:
+            self._open.pop(task.message_id, None)
+            if task.shared is not None:
+                self._shelf.give_back(task.shared)
+                task.shared = None
+
+    def _ask_again(self, batch: Batch) -> None:
+        with self._lock:
+            missed, batch.missed = batch.missed, []
+            for task in missed:
+                if task.message_id in self._open:
+                    self._send(task)
+
+    def _observe(self, unanswered: Collection[OpenTask], left_s: float | None) -> None:
+        here = set(self.attendance.online())
+        waiting = frozenset(task.node_id for task in unanswered)
+        self.on_wait(Waiting(waiting, waiting - here, left_s))
+
+
+class Replies(Iterator[Message]):
+    """The replies to one batch as they come. Ends it when it is exhausted, closed or forgotten."""
+
+    def __init__(self, grid: MqttGrid, batch: Batch, deadline: float | None) -> None:
+        self._grid = grid
+        self._batch = batch
+        self._deadline = deadline
+        self._left = len(batch.tasks)
+
+    def __next__(self) -> Message:
+        while self._left:
+            wait_s = OBSERVE_S if self._deadline is None else min(OBSERVE_S, self._deadline - time.monotonic())
+            if self._batch.missed:
+                self._grid._ask_again(self._batch)
+            arrived = self._batch.get(wait_s)
+            if arrived is not None:
+                self._left -= 1
+                return self._grid._opened(arrived)
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                break
+            self._grid._observe(self._unanswered(), self._seconds_left())
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Wait for nothing more; what comes later is turned away."""
+        self._left = 0
+        self._batch.ended = True
+        for task in self._batch.tasks.values():
+            self._grid._settle(task)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _unanswered(self) -> list[OpenTask]:
+        return [task for task in self._batch.tasks.values() if task.seconds is None]
+
+    def _seconds_left(self) -> float | None:
+        return None if self._deadline is None else self._deadline - time.monotonic()

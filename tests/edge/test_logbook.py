@@ -1,0 +1,159 @@
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.sensing.advertisement import HEARTBEAT_S, SILENCE_S, Advertisement, Heartbeat
+from edge.sensing.contacts import Contact
+from edge.sensing.logbook import Logbook
+from edge.sensing.process import Saving
+from edge.sensing.replay import ReplayScanner
+from edge.sensing.sightings import SLOT_S, WINDOW_S, fold
+from edge.store.errors import StoreFull
+from edge.store.listening import Listening
+from edge.store.sightings import Sightings
+
+A, B = b"a" * 16, b"b" * 16
+
+
+def heard(identifier, at_s):
+    return Advertisement(identifier, at_s, -60)
+
+
+def school(hours):
+    """Two pupils of one class, face to face without a pause."""
+    return [Contact(t, "ann", "bob", "3A", "3A") for t in range(0, hours * 3600, WINDOW_S)]
+
+
+def stored(connection):
+    return set(connection.execute("SELECT window_index, identifier, frames, rssi_sum, rssi_max FROM sightings"))
+
+
+def rows(sightings):
+    return {(s.window, s.identifier, s.frames, s.rssi_sum, s.rssi_max) for s in sightings}
+
+
+def take(logbook, stream):
+    for one in stream:
+        logbook.hear(one)
+    return logbook
+
+
+def out_of_room(connection):
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+
+
+def with_room(connection):
+    connection.execute("PRAGMA max_page_count = 1000000")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(kills=st.lists(st.tuples(st.integers(0, 900), st.integers(1, 100)), max_size=3))
+def test_wherever_it_dies_a_replay_that_goes_on_stores_all_of_it_once(connection, kills):
+    for table in ("sightings", "listened", "listening_mark"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+    contacts = school(hours=1)
+    for frames, save_every in kills:
+        logbook = Logbook(connection)
+        replay = ReplayScanner(contacts, "3A", 1, since_s=Listening(connection).until())
+        for i, one in zip(range(frames), replay, strict=False):
+            logbook.hear(one)
+            if i % save_every == 0:
+                logbook.save()
+    last = Logbook(connection)
+    take(last, ReplayScanner(contacts, "3A", 1, since_s=Listening(connection).until())).save()
+    assert stored(connection) == rows(fold(ReplayScanner(contacts, "3A", 1)))
+    assert set(Listening(connection).seconds().values()) == {SLOT_S}
+    assert [minutes for _, minutes in Sightings(connection).close_minutes()] == [60, 60]
+
+
+def test_a_window_that_is_not_over_is_not_stored(connection):
+    logbook = take(Logbook(connection), [Heartbeat(0), heard(A, 5), heard(A, 25), Heartbeat(30)])
+    logbook.save()
+    assert stored(connection) == {(0, A, 1, -60, -60)}
+    assert Listening(connection).until() == 20
+    take(logbook, [heard(A, 35), Heartbeat(60)]).save()
+    assert stored(connection) == {(0, A, 1, -60, -60), (1, A, 2, -120, -60)}
+    assert Listening(connection).seconds() == {0: 60}
+
+
+def test_listening_that_begins_within_a_window_counts_from_the_next_one(connection):
+    take(Logbook(connection), [Heartbeat(5), Heartbeat(65)]).save()
+    assert Listening(connection).seconds() == {0: 40}
+
+
+@pytest.mark.parametrize(("pause_s", "seconds"), [(SILENCE_S, SILENCE_S + 120), (SILENCE_S + 20, 120)])
+def test_a_long_pause_was_not_listened_to_and_a_short_one_was(connection, pause_s, seconds):
+    beats = [0, HEARTBEAT_S, HEARTBEAT_S + pause_s, 2 * HEARTBEAT_S + pause_s]
+    take(Logbook(connection), map(Heartbeat, beats)).save()
+    assert Listening(connection).seconds() == {0: seconds}
+
+
+def test_counts_tell_what_is_stored_unsaved_and_heard_up_to(connection):
+    logbook = take(Logbook(connection), [Heartbeat(0), heard(A, 0), heard(B, 0), heard(A, 20), Heartbeat(60)])
+    assert (logbook.stored, logbook.unsaved, logbook.dropped, logbook.until_s) == (0, 3, 0, 60)
+    logbook.save()
+    assert (logbook.stored, logbook.unsaved, logbook.dropped, logbook.until_s) == (3, 0, 0, 60)
+
+
+def test_a_full_disk_loses_nothing_that_fits_in_memory(connection):
+    out_of_room(connection)
+    logbook = take(Logbook(connection), ReplayScanner(school(hours=4), "3A", 1))
+    for _ in range(3):
+        with pytest.raises(StoreFull):
+            logbook.save()
+    assert stored(connection) == set()
+    with_room(connection)
+    logbook.save()
+    assert stored(connection) == rows(fold(ReplayScanner(school(hours=4), "3A", 1)))
+    assert (logbook.unsaved, logbook.dropped) == (0, 0)
+
+
+def test_what_does_not_fit_is_counted_and_its_slots_are_not_taken_for_quiet(connection):
+    logbook = Logbook(connection, capacity=500)
+    take(logbook, ReplayScanner(school(hours=2), "3A", 1))
+    assert logbook.unsaved <= 500
+    assert logbook.unsaved + logbook.dropped == 2 * 2 * 180
+    logbook.save()
+    # Half an hour is 180 sightings and 30 pages: 500 hold the last two slots, and no more than a part of the second.
+    assert [slot for slot, _ in Sightings(connection).close_minutes()] == [2, 3]
+    assert logbook.stored + logbook.dropped == 2 * 2 * 180
+
+
+def test_memory_is_bounded_in_a_quiet_place_too(connection):
+    logbook = Logbook(connection, capacity=50)
+    take(logbook, map(Heartbeat, range(0, 100 * HEARTBEAT_S, HEARTBEAT_S)))
+    assert logbook.pages == 50
+
+
+def test_a_full_disk_is_said_once_and_so_is_its_end(connection):
+    events = []
+    logbook = Logbook(connection)
+    saving = Saving(logbook, events.append)
+    out_of_room(connection)
+    stream = iter(ReplayScanner(school(hours=8), "3A", 1))
+    for _ in range(3):
+        take(logbook, (one for one, _ in zip(stream, range(600), strict=False)))
+        saving.save()
+    assert saving.failing
+    with_room(connection)
+    for _ in range(2):
+        saving.save()
+    assert [e["event"] for e in events] == ["store_full", "store_recovered", "heard", "heard"]
+    assert "make room" in events[0]["reason"]
+    assert events[0]["unsaved"] > 0
+    assert events[1]["unsaved"] == 0
+
+
+def test_a_locked_store_is_waited_for_like_a_full_one(database, connection):
+    other = database.connect()
+    other.execute("BEGIN IMMEDIATE")
+    connection.execute("PRAGMA busy_timeout = 1")
+    events = []
+    saving = Saving(take(Logbook(connection), [Heartbeat(0), heard(A, 0), Heartbeat(60)]), events.append)
+    saving.save()
+    other.execute("ROLLBACK")
+    other.close()
+    saving.save()
+    assert [e["event"] for e in events] == ["store_unavailable", "store_recovered", "heard"]
+    assert len(stored(connection)) == 1

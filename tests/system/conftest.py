@@ -1,0 +1,124 @@
+"""A broker, an authority, a centre and nodes, all real, in a temporary folder."""
+
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from centre_double import CentreDouble
+
+from edge.store.database import Database
+from privacy.accounting.ledger import Budget, PrivacyLedger
+from privacy.boundary.audit import AuditLog
+from privacy.identity.authority import CertificateAuthority
+from privacy.identity.certificates import Role, node_party
+from simulations.broker import Broker, BrokerCredentials, start_broker
+
+APPS = Path(__file__).parents[1] / "doubles"
+NODE_ID = 2**64 - 2
+
+
+class NodeProcess:
+    """A real `jaga-node run`, with its folder."""
+
+    def __init__(self, folder: Path, party: str) -> None:
+        self.folder, self.party = folder, party
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> "NodeProcess":
+        command = [sys.executable, "-c", "from edge.cli import main; main()", "run", "node.toml", "--log", "json"]
+        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(APPS), "HOME": str(self.folder)}
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
+        return self
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+
+    def children(self) -> dict[str, int]:
+        """Pids of the children by the module that they run."""
+        found = {}
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if len(arguments) > 2:
+                found[arguments[2].decode()] = int(pid)
+        return found
+
+    def resident_mb(self) -> float:
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * 4096 / 1e6
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def ledger(self, epsilon: float = 8.0) -> PrivacyLedger:
+        return PrivacyLedger(self._connect(), Budget(epsilon, 1e-6, 14 * 86400.0))
+
+    def audit(self) -> AuditLog:
+        return AuditLog(self._connect())
+
+    def _connect(self):
+        key = bytes.fromhex((self.folder / "store.key").read_text())
+        return Database(self.folder / "node.db", key).connect()
+
+
+class Federation:
+    """Everything around the nodes of one test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = CertificateAuthority.create("test federation")
+        self.authority.enrol("broker", Role.BROKER, ["127.0.0.1"]).save(folder / "broker")
+        self.authority.enrol("leader", Role.LEADER).save(folder / "leader")
+        self.nodes: list[NodeProcess] = []
+        self.broker: Broker | None = None
+        self._centre: CentreDouble | None = None
+
+    def start_broker(self, port: int | None = None) -> Broker:
+        credentials = BrokerCredentials.in_folder(self.folder / "broker")
+        self.broker = start_broker("mosquitto", self.folder / "mosquitto", credentials, port)
+        return self.broker
+
+    @property
+    def centre(self) -> CentreDouble:
+        if self._centre is None:
+            self._centre = CentreDouble(self.folder / "leader", self.broker.url)
+            self._centre.start()
+        return self._centre
+
+    def node(self, toml: str = "", *, url: str | None = None, node_id: int = NODE_ID) -> NodeProcess:
+        """A node's folder; `toml` is added to its configuration."""
+        party = node_party(node_id)
+        folder = self.folder / party
+        self.authority.enrol(party, Role.NODE).save(folder / "credentials")
+        (folder / "store.key").write_text(secrets.token_hex(32))
+        link = f'name = "a site"\n[link]\nbroker = "{url or self.broker.url}"\n'
+        (folder / "node.toml").write_text(link + toml.replace("FOLDER", str(folder)))
+        self.nodes.append(NodeProcess(folder, party))
+        return self.nodes[-1]
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.stop()
+        if self._centre is not None:
+            self._centre.connection.stop()
+        if self.broker is not None:
+            self.broker.stop()
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    made = Federation(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
