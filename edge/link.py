@@ -142,10 +142,10 @@ class Link:
             self._connection.ask_again()
 
     def _sent(self, item_id: int, publication: Future[None]) -> None:
-        with self._lock:
-            self._publishing.discard(item_id)
-        if not publication.cancelled():
+        if not publication.cancelled() and publication.exception() is None:
             Outbox(self._store()).sent(item_id)
+        with self._lock:  # last, so that `flush` does not find an item that has just been sent
+            self._publishing.discard(item_id)
 
     def _connected(self) -> None:
         here = presence(self._identity, self._session, online=True, software=self._software)

@@ -149,6 +149,7 @@ class Node:
         else:
             response = self._train(opened)
         refusal = self._release(opened, response)
+        traffic = self.link.traffic()
         log.info(
             "task answered",
             run=opened.header.run_id,
@@ -156,6 +157,8 @@ class Node:
             refusal=None if refusal is None else refusal.value,
             detail=response.detail or None,
             seconds=round(time.monotonic() - started, 3),
+            sent=traffic.sent,
+            received=traffic.received,
         )
         self.link.flush()
 

@@ -147,6 +147,8 @@ class Eavesdropper:
         )
         if self.url.tls:
             client.tls_set_context(tls_context(credentials))
+        if self.url.username is not None:
+            client.username_pw_set(self.url.username, self.url.password)
         client.reconnect_delay_set(1, 2)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed

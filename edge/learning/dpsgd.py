@@ -4,11 +4,11 @@ Both are Gaussian. A privacy unit touches at most `k = unit_examples` examples (
 gradient is clipped to norm C, so a unit moves the sum of a step by at most k C. Noise has standard deviation z k C, and
 z, the noise multiplier *per unit*, is what the ledger records.
 
-With Poisson sampling every example enters a step with probability q, on its own. Some example of a unit then enters
-with probability 1 - (1 - q)^k, and shifts the sum by at most k C. Such a mixture of shifts is dominated by the one that
-shifts by k C with that whole probability (Ganesh 2024, "Tight group-level DP guarantees for DP-SGD with sampling via
-mixture of Gaussians mechanisms", arXiv 2401.10294: larger shifts only raise the loss). So a step is accounted for as a
-sampled Gaussian of rate 1 - (1 - q)^k and multiplier z. At q = 1 this is the plain Gaussian mechanism.
+With Poisson sampling every example enters a step with probability q, on its own, so the number j of a unit's k examples
+that enter is binomial and the sum shifts by at most j C. That mixture of Gaussians is dominated by the one which shifts
+by j C exactly (Ganesh 2024, arXiv 2401.10294: a larger shift only raises the loss), and this is what `SampledGaussian`
+with `examples_per_unit = k` stands for; a coarser bound is a shift of k C with probability 1 - (1 - q)^k. At q = 1 it
+is the plain Gaussian mechanism. Which examples enter is drawn from the operating system's entropy and stays secret.
 
 Sums are divided by a public `lot_size`, never by the number of examples, and a node without data releases noise: that
 it has none does not show.
@@ -31,11 +31,11 @@ from torch import Tensor, nn
 from privacy.accounting.composition import noise_multiplier_for
 from privacy.accounting.events import SampledGaussian
 
-NOISE_STEP = 0.09
+NOISE_STEP = 0.1
 """Learning rate times noise multiplier in `DpSgdPlan.within`: noise then moves a model equally far at every epsilon."""
 
 METRICS_NOISE = 2.0
-"""Metrics get this many times the noise multiplier of a step in `DpSgdPlan.within`: a fifth of the budget's variance."""
+"""Metrics get this many times the noise multiplier of a step in `DpSgdPlan.within`: a fifth of the budget."""
 
 
 class NotFinite(ValueError):
@@ -77,24 +77,29 @@ class DpSgdPlan:
             raise ValueError(f"steps ({self.steps}) and lot_size ({self.lot_size}) must be at least 1")
 
     @classmethod
-    def within(cls, epsilon: float, delta: float, rounds: int, unit_examples: int) -> DpSgdPlan:
-        """The recommended plan: `rounds` full-batch steps and as many noised metrics cost `epsilon` at `delta` a unit.
+    def within(
+        cls, epsilon: float, delta: float, rounds: int, unit_examples: int, *, metrics: int | None = None
+    ) -> DpSgdPlan:
+        """The recommended plan: a run of `rounds` full-batch steps that costs each node `epsilon` at `delta`.
 
         The node's own ledger decides; this only finds the noise that a run of this length needs.
+
+        Args:
+            metrics: how many noised metrics a node releases in the whole run; as a rule one a round.
         """
+        releases = rounds if metrics is None else metrics
 
         def plan(z: float) -> DpSgdPlan:
             return cls(noise_multiplier=z, learning_rate=NOISE_STEP / z, metrics_noise_multiplier=METRICS_NOISE * z)
 
         def whole_run(z: float) -> list[SampledGaussian]:
-            return (plan(z).events(unit_examples) + plan(z).metrics_events()) * rounds
+            return plan(z).events(unit_examples) * rounds + plan(z).metrics_events() * releases
 
         return plan(noise_multiplier_for(epsilon, delta, whole_run))
 
     def events(self, unit_examples: int) -> list[SampledGaussian]:
-        """What `train` costs, for the ledger; the argument for the rate is in the module's docstring."""
-        rate = -math.expm1(unit_examples * math.log1p(-self.sampling_rate)) if self.sampling_rate < 1 else 1.0
-        return [SampledGaussian(self.noise_multiplier, rate, self.steps)]
+        """What `train` costs, for the ledger; the argument is in the module's docstring."""
+        return [SampledGaussian(self.noise_multiplier, self.sampling_rate, self.steps, unit_examples)]
 
     def metrics_events(self) -> list[SampledGaussian]:
         """What one `noised_metrics` costs."""
@@ -119,7 +124,7 @@ class TrainingOutcome:
     loss: float
 
 
-def train(
+def train(  # noqa: PLR0917
     model: nn.Module,
     x: Tensor,
     y: Tensor,
@@ -152,10 +157,11 @@ def train(
         optimizer.zero_grad()
         chosen = torch.from_numpy(_uniform(len(x)) < plan.sampling_rate)
         if chosen.any():
-            loss(private(x[chosen]), y[chosen]).sum().backward()
+            inputs = x[chosen].requires_grad_()  # or torch warns that Opacus' hooks see no gradient of the inputs
+            torch.autograd.backward(loss(private(inputs), y[chosen]).sum())
         for parameter in private.parameters():
-            if not chosen.any():
-                parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
+            if parameter.grad_sample is None:  # no example entered, or the model does not use it
+                parameter.grad_sample = parameter.new_zeros((int(chosen.sum()), *parameter.shape))
             parameter.grad_sample.nan_to_num_(nan=0.0)
         optimizer.step()
         signals.append(math.sqrt(sum(float(p.summed_grad.square().sum()) for p in private.parameters())))
@@ -238,15 +244,17 @@ def gaussian(shape: tuple[int, ...]) -> NDArray[np.float64]:
     """
     n = math.prod(shape)
     radius = np.sqrt(-2 * np.log(1 - _uniform(4 * n)))
-    return (radius * np.cos(2 * math.pi * _uniform(4 * n))).reshape(4, n).sum(axis=0).reshape(shape) / 2
+    draws: NDArray[np.float64] = radius * np.cos(2 * math.pi * _uniform(4 * n))
+    noise: NDArray[np.float64] = draws.reshape(4, *shape).sum(axis=0) / 2
+    return noise
 
 
 def _uniform(n: int) -> NDArray[np.float64]:
     """n values in [0, 1), 53 random bits each, from the operating system."""
-    return (np.frombuffer(os.urandom(8 * n), dtype=np.uint64) >> np.uint64(11)) * 2.0**-53
+    return np.ldexp((np.frombuffer(os.urandom(8 * n), dtype=np.uint64) >> np.uint64(11)).astype(np.float64), -53)
 
 
-class _SystemNoiseOptimizer(DPOptimizer):
+class _SystemNoiseOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
     """Opacus' optimiser; only the source of its noise differs."""
 
     def add_noise(self) -> None:

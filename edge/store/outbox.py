@@ -51,7 +51,7 @@ class Outbox:
         while True:
             row = self.connection.execute(
                 "SELECT id, topic, payload, message_id, expires_at FROM outbox "
-                "WHERE id >= ? AND expires_at > ? ORDER BY id LIMIT 1",
+                "WHERE id > ? AND expires_at > ? ORDER BY id LIMIT 1",
                 (last, now),
             ).fetchone()
             if row is None:

@@ -6,9 +6,11 @@ addressee agree.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from privacy.boundary import topics
 from privacy.boundary.envelope import Envelope, Reason, Rejected
-from privacy.boundary.messages import EVERYONE, Body, Header, Kind, Presence
+from privacy.boundary.messages import EVERYONE, SEALED, Body, Claim, Header, Kind, Presence
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate, UntrustedCertificate
 
@@ -24,15 +26,13 @@ class Directory:
         """The certificate of a party that has presented itself.
 
         Raises:
-            Rejected: STRANGER, nobody has presented a valid certificate of that name.
+            Rejected: STRANGER, nobody has presented a certificate of that name that is valid still.
         """
-        known = self._known.get(party)
-        if known is None:
-            raise Rejected(Reason.STRANGER, f"{party} has presented no certificate")
-        return known
+        return self._certificate(party, datetime.now(UTC))
 
     def __contains__(self, party: str) -> bool:
-        return party in self._known
+        known = self._known.get(party)
+        return known is not None and datetime.now(UTC) <= known.not_after
 
     def receive(self, topic: str, payload: bytes | memoryview, *, now: float | None = None) -> tuple[Header, Body]:
         """Believe a payload, or say why not. A presence also introduces its party.
@@ -42,17 +42,24 @@ class Directory:
         """
         envelope = self._addressed(topic, payload)
         header = envelope.header
+        at = _moment(now)
         if header.kind is not Kind.PRESENCE:
-            envelope.verify(self.certificate(header.sender), now=now)
-            return header, envelope.open(self.identity.keys)
+            envelope.verify(self._certificate(header.sender, at), now=now)
+            body = envelope.open(self.identity.keys)
+            if isinstance(body, Claim) and topic != topics.claim(header.run_id, body.instance):
+                raise Rejected(Reason.WRONG_TOPIC, f"a claim of {body.instance} on {topic}")
+            return header, body
         presence = envelope.open(self.identity.keys)
         if not isinstance(presence, Presence):
             raise Rejected(Reason.MALFORMED, "presence")
         try:
-            certificate = self.identity.anchor.verify(presence.certificate)
+            certificate = self.identity.anchor.verify(presence.certificate, at=at)
         except UntrustedCertificate as why:
             raise Rejected(Reason.STRANGER, str(why)) from why
         envelope.verify(certificate, now=now)
+        known = self._known.get(certificate.party)
+        if known is not None and certificate.not_before < known.not_before:  # an old presence, sent again by somebody
+            raise Rejected(Reason.STRANGER, f"{certificate.party} has presented a newer certificate since")
         self._known[certificate.party] = certificate
         return header, presence
 
@@ -63,8 +70,16 @@ class Directory:
             Rejected: with one of `envelope.Reason`.
         """
         envelope = self._addressed(topic, payload)
-        envelope.verify(self.certificate(envelope.header.sender), now=now)
+        envelope.verify(self._certificate(envelope.header.sender, _moment(now)), now=now)
         return envelope
+
+    def _certificate(self, party: str, at: datetime) -> Certificate:
+        known = self._known.get(party)
+        if known is None:
+            raise Rejected(Reason.STRANGER, f"{party} has presented no certificate")
+        if at > known.not_after:
+            raise Rejected(Reason.STRANGER, f"certificate of {party} expired on {known.not_after:%Y-%m-%d %H:%M} UTC")
+        return known
 
     def _addressed(self, topic: str, payload: bytes | memoryview) -> Envelope:
         envelope = Envelope.parse(payload)
@@ -81,5 +96,10 @@ class Directory:
         }.get(header.kind)
         if address is None or address.kind is not header.kind or address.owner != owner:
             raise Rejected(Reason.WRONG_TOPIC, f"a {header.kind} of {header.sender} on {topic}")
-        if header.recipient not in (EVERYONE, self.identity.party):
+        everyone = header.recipient == EVERYONE and header.kind not in SEALED
+        if not everyone and header.recipient != self.identity.party:
             raise Rejected(Reason.NOT_FOR_US, header.recipient)
+
+
+def _moment(now: float | None) -> datetime:
+    return datetime.now(UTC) if now is None else datetime.fromtimestamp(now, UTC)

@@ -110,7 +110,7 @@ class Envelope:
         except InvalidSignature as why:
             raise Rejected(Reason.BAD_SIGNATURE, f"{header.kind} of {header.sender}") from why
         at = time.time() if now is None else now
-        if at > header.expires_at + CLOCK_SLACK_S or at < header.created_at - CLOCK_SLACK_S:
+        if not header.created_at - CLOCK_SLACK_S <= at <= header.expires_at + CLOCK_SLACK_S:  # NaN is never
             raise Rejected(
                 Reason.EXPIRED, f"good from {header.created_at:.0f} to {header.expires_at:.0f}, now {at:.0f}"
             )
@@ -146,6 +146,11 @@ def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate 
         raise ValueError(f"a {header.kind} cannot carry {type(body).__name__} with sealed={header.sealed}")
     header_bytes = msgspec.msgpack.encode(header)
     plain = encode(body)
+    try:  # structs are checked when they are read: what nobody could read must not go out
+        msgspec.msgpack.decode(header_bytes, type=Header)
+        msgspec.msgpack.decode(plain, type=type(body))
+    except msgspec.ValidationError as why:
+        raise ValueError(f"a {header.kind} that its recipient would turn away: {why}") from why
     if not header.sealed:
         return _assemble(identity, header_bytes, plain)
     if recipient is None or recipient.party != header.recipient or recipient.sealing_key is None:

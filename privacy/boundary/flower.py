@@ -39,6 +39,10 @@ class BadFlowerMessage(ValueError):
     """Bytes that are no Flower message, or not the one they should be."""
 
 
+UNREADABLE = (DecodeError, ValueError, TypeError, KeyError, AttributeError)
+"""What Flower's own readers raise for bytes that it did not write; they were made for a trusted SuperLink."""
+
+
 def enter_run(run_id: int, node_id: int) -> Run:
     """Tell Flower which run and node this process is; `Message(...)` cannot be made before. Global to the process."""
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, node_id, 1
@@ -89,7 +93,7 @@ def message_of(head: bytes | memoryview) -> Message:
     """
     try:
         return message_from_proto(ProtoMessage.FromString(bytes(head)))
-    except (DecodeError, ValueError, TypeError, KeyError) as why:
+    except UNREADABLE as why:
         raise BadFlowerMessage(f"{len(head)} bytes are no Flower message: {why}") from why
 
 
@@ -115,6 +119,7 @@ def check_reply(reply: Message, task: Metadata, node_id: int) -> None:
     for name, found, expected in (
         ("run", said.run_id, task.run_id),
         ("node", said.src_node_id, node_id),
+        ("recipient", said.dst_node_id, task.src_node_id),
         ("addressee", task.dst_node_id, node_id),
         ("task", said.reply_to_message_id, task.message_id),
         ("message type", said.message_type, task.message_type),
@@ -123,11 +128,36 @@ def check_reply(reply: Message, task: Metadata, node_id: int) -> None:
             raise BadFlowerMessage(f"reply names {name} {found!r}, expected {expected!r}")
 
 
+def check_consistency(replies: list[RecordDict], weighted_by: str) -> None:
+    """Flower's own check that training replies can be averaged: one array and one metric record each, the same keys.
+
+    Raises:
+        flwr.serverapp.exception.InconsistentMessageReplies: they cannot.
+    """
+    from flwr.serverapp.strategy.strategy_utils import (  # noqa: PLC0415  nodes need none of the server side
+        validate_message_reply_consistency,
+    )
+
+    validate_message_reply_consistency(replies, weighted_by, check_arrayrecord=True)
+
+
+def with_content(message: Message, content: RecordDict) -> Message:
+    """A message with the same metadata and other content."""
+    return make_message(metadata=message.metadata, content=content)
+
+
 def context_bytes(context: Context) -> bytes:
     """A ClientApp's context, with the state that must outlive its process."""
     return bytes(context_to_proto(context).SerializeToString(deterministic=True))
 
 
 def context_of(data: bytes) -> Context:
-    """The inverse of `context_bytes`."""
-    return context_from_proto(ProtoContext.FromString(data))
+    """The inverse of `context_bytes`.
+
+    Raises:
+        BadFlowerMessage: the bytes are no Flower context.
+    """
+    try:
+        return context_from_proto(ProtoContext.FromString(data))
+    except UNREADABLE as why:
+        raise BadFlowerMessage(f"{len(data)} bytes are no Flower context: {why}") from why

@@ -1,38 +1,58 @@
 """The one MQTT 5 connection that both sides use.
 
 It comes back by itself when the broker does, subscribes again to what it was subscribed to, and acknowledges a message
-only after its handler returned: what a handler could not store is delivered again. Bytes are counted by the kernel
-(TCP_INFO), so TLS and acknowledgements are in the figure.
+only after its handler returned: what a handler could not store is delivered again, in a session that outlives its
+connection (`session_expiry_s`). Bytes are counted by the kernel (TCP_INFO), so TLS and acknowledgements are in the
+figure.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
-import struct
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as mqtt
 import structlog
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from privacy.boundary.client import PatientClient
+from privacy.boundary.traffic import Traffic
+
+__all__ = [
+    "BadBrokerUrl",
+    "BrokerUrl",
+    "Connection",
+    "Delivery",
+    "Handler",
+    "NotConnected",
+    "PayloadTooLarge",
+    "PublicationRefused",
+    "Traffic",
+    "Will",
+    "tls_context",
+]
+
 log = structlog.get_logger()
 
 KEEPALIVE_S = 30
-RECONNECT_S = (1, 60)
+DEAD_LINE_MS = 90_000
+"""How long what was sent may stay unacknowledged by the other machine's kernel before the line counts as dead."""
 MAX_PACKET_BYTES = 64 * 1024 * 1024
-TCP_INFO_BYTES = 136
-BYTES_ACKED_OFFSET = 120
-"""`tcpi_bytes_acked` and `tcpi_bytes_received`, two uint64 side by side in Linux's `struct tcp_info` (since 4.1)."""
+PACKET_HEAD_BYTES = 64
+"""More than MQTT puts before a topic and a payload."""
+BROKER_AUTHORITY = "broker-ca.pem"
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -44,6 +64,14 @@ class NotConnected(ConnectionError):
     """The broker could not be reached in the time allowed."""
 
 
+class PayloadTooLarge(ValueError):
+    """A broker would hang up on this publication, and on every attempt to send it again."""
+
+
+class PublicationRefused(ConnectionError):
+    """The broker did not take a publication; access rules or a quota forbid it."""
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerUrl:
     """`mqtts://[user:password@]host[:port]` (TLS) or `mqtt://…` (plain; for loopback and tests)."""
@@ -52,7 +80,7 @@ class BrokerUrl:
     port: int
     tls: bool
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, url: str) -> BrokerUrl:
@@ -61,17 +89,21 @@ class BrokerUrl:
         Raises:
             BadBrokerUrl: naming what is wrong.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-            raise BadBrokerUrl(f"{url!r} is no broker address; write mqtts://HOST:PORT (or mqtt:// without TLS)")
+        shown = url if "@" not in url else f"…@{url.rpartition('@')[2]}"  # errors are logged, passwords are not
         try:
-            port = parts.port or DEFAULT_PORTS[parts.scheme]
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+            (host or "").encode("idna")
         except ValueError as why:
-            raise BadBrokerUrl(f"{url!r}: {why}") from why
-        return cls(parts.hostname, port, parts.scheme == "mqtts", parts.username, parts.password)
+            raise BadBrokerUrl(f"{shown!r} is no broker address: {why}") from why
+        if parts.scheme not in DEFAULT_PORTS or not host or parts.path not in ("", "/") or port == 0:
+            raise BadBrokerUrl(f"{shown!r} is no broker address; write mqtts://HOST:PORT (or mqtt:// without TLS)")
+        username, password = (None if part is None else unquote(part) for part in (parts.username, parts.password))
+        return cls(host, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts", username, password)
 
     def __str__(self) -> str:
-        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"mqtt{'s' if self.tls else ''}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +113,6 @@ class Delivery:
     topic: str
     payload: bytes
     retained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """TCP payload bytes of this connection's whole life, TLS and MQTT framing included."""
-
-    sent: int = 0
-    received: int = 0
-
-    def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(self.sent + other.sent, self.received + other.received)
-
-    def __sub__(self, other: Traffic) -> Traffic:
-        return Traffic(self.sent - other.sent, self.received - other.received)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +126,26 @@ class Will:
 def tls_context(credentials: Path) -> ssl.SSLContext:
     """Mutual TLS 1.3 from a folder that `Identity.save` wrote.
 
+    A broker of another authority is trusted where the folder also holds that authority's certificate as
+    `broker-ca.pem`; envelopes are judged by `authority.pem` alone.
+
     Raises:
         OSError: a file is missing or does not load; the message names it.
     """
+    authority, certificate, key = (credentials / name for name in ("authority.pem", "party.pem", "signing.key"))
+    for path in (authority, certificate, key):
+        if not path.is_file():
+            raise FileNotFoundError(f"TLS needs {path}, which is not there: enrol this party")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(cafile=credentials / "authority.pem")
-    context.load_cert_chain(credentials / "party.pem", credentials / "signing.key")
+    context.hostname_checks_common_name = False  # a party's name is no address: only a broker's certificate has those
+    try:
+        context.load_verify_locations(cafile=authority)
+        if (credentials / BROKER_AUTHORITY).is_file():
+            context.load_verify_locations(cafile=credentials / BROKER_AUTHORITY)
+        context.load_cert_chain(certificate, key)
+    except OSError as why:
+        raise OSError(f"TLS cannot use {authority}, {certificate} and {key}: {why}; enrol this party again") from why
     return context
 
 
@@ -142,30 +173,32 @@ class Connection:
     ) -> None:
         self.url = url
         self._handlers: dict[str, Handler] = {}
-        self._publications: dict[int, Future[None]] = {}
-        self._early: set[int] = set()
+        self._publications: dict[int, tuple[str, Future[None]]] = {}
+        self._early: dict[int, ReasonCode] = {}
         self._lock = threading.RLock()
         self._connected = threading.Event()
         self._on_connected = on_connected
         self._closed_traffic = Traffic()
         self._stopping = False
         self._session_expiry_s = session_expiry_s
-        self._refused_connection: str | None = None
-        self._client = client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, manual_ack=True
-        )
+        self._trouble: str | None = None
+        self._largest = MAX_PACKET_BYTES
+        self._client = client = PatientClient(client_id)
         if url.tls:
             client.tls_set_context(tls or ssl.create_default_context())
         if url.username is not None:
             client.username_pw_set(url.username, url.password)
         if will is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=True)
-        client.reconnect_delay_set(*RECONNECT_S)
         client.max_inflight_messages_set(100)
+        client.on_log = self._logged
+        client.on_connect_fail = self._connect_failed
         client.on_connect = self._connect_done
+        client.on_subscribe = self._subscribed
         client.on_disconnect = self._disconnected
         client.on_message = self._message
         client.on_publish = self._published
+        client.on_socket_open = self._socket_opened
         client.on_socket_close = self._socket_closing
 
     def start(self) -> None:
@@ -185,9 +218,9 @@ class Connection:
             NotConnected: after `timeout_s`; says what was last heard from there.
         """
         if not self._connected.wait(timeout_s):
-            why = self._refused_connection or "no answer"
+            why = self._trouble or "no answer"
             raise NotConnected(
-                f"broker {self.url} not reached in {timeout_s:.0f} s ({why}); is it running, and is the address right?"
+                f"broker {self.url} not reached in {timeout_s:g} s ({why}); is it running, and is the address right?"
             )
 
     @property
@@ -197,25 +230,30 @@ class Connection:
     def stop(self) -> None:
         """Say goodbye (the will is not sent) and end the network's thread."""
         self._stopping = True
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._client.stop()
         with self._lock:
-            for publication in self._publications.values():
-                publication.cancel()
+            left = [publication for _, publication in self._publications.values()]
             self._publications.clear()
+            self._early.clear()
+        for publication in left:
+            publication.cancel()
 
     def subscribe(self, pattern: str, handler: Handler) -> None:
-        """Let `handler` have what matches `pattern`, now and after every reconnection."""
-        with self._lock:
+        """Let `handler` have what matches `pattern`, now and after every reconnection.
+
+        In a session that the broker has kept, what waited there comes right after the connection: subscribe before
+        `start`. A handler runs on the network's thread; nothing else moves until it returns.
+        """
+        with self._lock:  # also held where a new connection subscribes: a pattern cannot fall between the two
             self._handlers[pattern] = handler
-        if self.connected:
-            self._client.subscribe(pattern, qos=1)
+            if self.connected:
+                self._client.subscribe(pattern, qos=1)
 
     def unsubscribe(self, pattern: str) -> None:
         with self._lock:
             self._handlers.pop(pattern, None)
-        if self.connected:
-            self._client.unsubscribe(pattern)
+            if self.connected:
+                self._client.unsubscribe(pattern)
 
     def publish(
         self, topic: str, payload: bytes, *, retain: bool = False, expires_in_s: float | None = None
@@ -224,88 +262,135 @@ class Connection:
 
         Returns:
             done when the broker has acknowledged; it stays open while the broker is away, and survives reconnections.
+            It raises `PublicationRefused` where the broker would not have it. What is called when it is done runs on
+            the network's thread, and must not wait for a lock that another thread holds while it publishes.
+
+        Raises:
+            PayloadTooLarge: for this broker, or for any.
         """
+        size = len(topic.encode()) + len(payload) + PACKET_HEAD_BYTES
+        if size > self._largest:
+            raise PayloadTooLarge(f"{len(payload)} bytes for {topic}, the broker takes packets of {self._largest}")
         properties = _properties(PacketTypes.PUBLISH)
         if expires_in_s is not None:
             properties.MessageExpiryInterval = max(1, int(expires_in_s))
         info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         publication: Future[None] = Future()
+        if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:  # MQTT numbers 65535 of them
+            publication.set_exception(PublicationRefused(f"{topic}: too many publications wait for {self.url}"))
+            return publication
         with self._lock:
-            if info.mid in self._early:
-                self._early.discard(info.mid)
-                publication.set_result(None)
-            else:
-                self._publications[info.mid] = publication
+            code = self._early.pop(info.mid, None)
+            if code is None:
+                self._publications[info.mid] = topic, publication
+        if code is not None:
+            _settle(topic, publication, code)
         return publication
 
     def ask_again(self) -> None:
-        """Reconnect, so that the broker delivers again what no handler took."""
-        self._client.reconnect()
+        """Have the connection made anew, so that the broker delivers again what no handler took.
+
+        The broker says our will in between, as whenever a connection is lost.
+        """
+        connection = self._client.socket()
+        if isinstance(connection, socket.socket):
+            with suppress(OSError):  # lost already
+                # Not `SSLSocket.shutdown`, which takes the decryption away under the network thread's feet.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def traffic(self) -> Traffic:
         """Bytes so far, over all reconnections."""
         with self._lock:
-            return self._closed_traffic + _traffic_of(self._client.socket())
+            return self._closed_traffic + Traffic.of(self._client.socket())
 
     def _connect_done(
-        self, _client: mqtt.Client, _userdata: object, _flags: mqtt.ConnectFlags, code: ReasonCode, _properties: object
+        self, client: mqtt.Client, _userdata: object, _flags: mqtt.ConnectFlags, code: ReasonCode, properties: object
     ) -> None:
         if code.is_failure:
-            self._refused_connection = str(code)
+            self._trouble = str(code)
             log.warning("broker refused the connection", broker=str(self.url), reason=str(code))
             return
+        self._trouble = None
+        self._largest = min(MAX_PACKET_BYTES, getattr(properties, "MaximumPacketSize", MAX_PACKET_BYTES))
         with self._lock:
-            patterns = list(self._handlers)
-        if patterns:
-            self._client.subscribe([(pattern, SubscribeOptions(qos=1)) for pattern in patterns])
-        self._connected.set()
-        self._on_connected()
+            if self._handlers:
+                client.subscribe([(pattern, SubscribeOptions(qos=1)) for pattern in self._handlers])
+            self._connected.set()
+        try:
+            self._on_connected()
+        except Exception:
+            log.exception("what had to be done at every connection was not")
+
+    def _connect_failed(self, _client: mqtt.Client, _userdata: object) -> None:
+        why = sys.exc_info()[1]  # paho calls this while it handles the error, which it does not hand over
+        trouble = str(why) or type(why).__name__
+        if trouble != self._trouble:
+            log.warning("broker not reached; trying again", broker=str(self.url), reason=trouble)
+        self._trouble = trouble
+
+    def _logged(self, _client: mqtt.Client, _userdata: object, level: int, text: str) -> None:
+        if level == LogLevel.MQTT_LOG_ERR:  # names the cause of the disconnection that follows
+            self._trouble = text
+
+    def _subscribed(
+        self, _client: mqtt.Client, _userdata: object, _mid: int, codes: list[ReasonCode], _properties: object
+    ) -> None:
+        refused = [str(code) for code in codes if code.is_failure]
+        if refused:
+            log.error("broker refused a subscription", broker=str(self.url), reasons=refused)
 
     def _disconnected(
         self, _client: mqtt.Client, _userdata: object, _flags: object, code: ReasonCode, _properties: object
     ) -> None:
         self._connected.clear()
         if code.is_failure and not self._stopping:
-            self._refused_connection = str(code)
-            log.warning("connection to the broker lost; trying again", broker=str(self.url), reason=str(code))
+            self._trouble = self._trouble or str(code)
+            log.warning("connection to the broker lost; trying again", broker=str(self.url), reason=self._trouble)
 
     def _message(self, client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
-        topic = message.topic
-        with self._lock:
-            handler = next((h for p, h in self._handlers.items() if mqtt.topic_matches_sub(p, topic)), None)
+        topic = ""
         try:
-            if handler is not None:
+            topic = message.topic
+            with self._lock:
+                handler = next((h for p, h in self._handlers.items() if mqtt.topic_matches_sub(p, topic)), None)
+            if handler is None:
+                log.info("message on a topic that nobody here is subscribed to any more", topic=topic)
+            else:
                 handler(Delivery(topic, bytes(message.payload), message.retain))
         except Exception:
             log.exception("message not handled; the broker will deliver it again", topic=topic)
             return
         client.ack(message.mid, message.qos)
 
-    def _published(self, _client: mqtt.Client, _userdata: object, mid: int, _code: object, _properties: object) -> None:
+    def _published(
+        self, _client: mqtt.Client, _userdata: object, mid: int, code: ReasonCode, _properties: object
+    ) -> None:
         with self._lock:
-            publication = self._publications.pop(mid, None)
-            if publication is None:
-                self._early.add(mid)
-            elif not publication.cancelled():
-                publication.set_result(None)
+            known = self._publications.pop(mid, None)
+            if known is None:  # before `publish` could note it down
+                self._early[mid] = code
+        if known is not None:
+            _settle(*known, code)
+
+    def _socket_opened(self, _client: mqtt.Client, _userdata: object, opened: object) -> None:
+        if isinstance(opened, socket.socket):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_LINE_MS)
 
     def _socket_closing(self, _client: mqtt.Client, _userdata: object, closing: object) -> None:
+        self._connected.clear()
         with self._lock:
-            self._closed_traffic += _traffic_of(closing)
+            self._closed_traffic += Traffic.of(closing)
+
+
+def _settle(topic: str, publication: Future[None], code: ReasonCode) -> None:
+    if not publication.set_running_or_notify_cancel():
+        return
+    if code.is_failure:
+        log.error("broker refused a publication", topic=topic, reason=str(code))
+        publication.set_exception(PublicationRefused(f"{topic}: {code}"))
+    else:
+        publication.set_result(None)
 
 
 def _properties(packet: int) -> Properties:
     return Properties(packet)  # type: ignore[no-untyped-call]
-
-
-def _traffic_of(connection: object) -> Traffic:
-    if not isinstance(connection, socket.socket):
-        return Traffic()
-    try:
-        raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-    except OSError:
-        return Traffic()
-    if len(raw) < TCP_INFO_BYTES:
-        return Traffic()
-    sent, received = struct.unpack_from("=QQ", raw, BYTES_ACKED_OFFSET)
-    return Traffic(sent, received)

@@ -119,9 +119,7 @@ def test_a_strategy_of_flwr_learns_over_mqtt_what_it_learns_without_a_wire(three
 
 def test_eight_bits_an_element_lose_little(three_nodes):
     grid = grid_with(three_nodes, encoding=Encoding.INT8)
-    result = FedAvg(min_available_nodes=3).start(
-        grid=grid, initial_arrays=first_model(), num_rounds=ROUNDS, timeout=60
-    )
+    result = FedAvg(min_available_nodes=3).start(grid=grid, initial_arrays=first_model(), num_rounds=ROUNDS, timeout=60)
     weights, _ = the_same_here(FedAvg(min_available_nodes=3))
     np.testing.assert_allclose(result.arrays.to_numpy_ndarrays()[0], weights, rtol=0.03)
 
@@ -141,7 +139,9 @@ def test_a_server_app_of_flowers_documentation_runs_unmodified(three_nodes):
             )
         )
 
-    server(grid_with(three_nodes, encoding=Encoding.EXACT), Context(RUN_ID, 1, {}, RecordDict(), {"num-server-rounds": 2}))
+    server(
+        grid_with(three_nodes, encoding=Encoding.EXACT), Context(RUN_ID, 1, {}, RecordDict(), {"num-server-rounds": 2})
+    )
     centre = sum(MEANS[n] * EXAMPLES[n] for n in MEANS) / sum(EXAMPLES.values())
     assert results[0].arrays.to_numpy_ndarrays()[0][0, 0] == pytest.approx((1 - RATE**2) * centre, rel=1e-5)
 

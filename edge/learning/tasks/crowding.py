@@ -1,4 +1,4 @@
-"""Task `crowding`: close-contact minutes of the next half hour, forecast from the day so far.
+"""Task `crowding`: close-contact minutes of the next half hour, forecast from the day so far (its last half hour).
 
 **One example** is one slot (half an hour) of one node. Its target is the slot's close-contact person-minutes. Its
 features are those of the `LAGS` slots before it on the same day, and the time of day. An example exists only where the
@@ -14,7 +14,7 @@ by group privacy, not by the unit itself.
 **Assumed**: `minutes` holds each slot once; a slot's minutes depend on what was heard in that slot alone (a sighting
 window, 20 s, divides the slot); whether the node was switched on is not secret of a person.
 
-**The model** has 9 parameters: a linear forecast on the square root scale, where counts of contacts vary about equally
+**The model** has 8 parameters: a linear forecast on the square root scale, where counts of contacts vary about equally
 whatever the zone's size. Fewer parameters mean less noise, and on real schools and a ward it is as good as larger ones.
 """
 
@@ -30,8 +30,9 @@ from torch.nn.functional import smooth_l1_loss
 
 from edge.learning.tasks.task import Examples
 
-LAGS = 2
-"""How many earlier slots an example draws on. Every further one costs a share of noise: sensitivity is (LAGS + 1) C."""
+LAGS = 1
+"""How many earlier slots an example draws on. Two forecast no better on four real sites once the noise is counted: the
+sensitivity is (LAGS + 1) C, so a second one costs half as much noise again."""
 
 SLOTS_A_DAY = 48
 HARMONICS = 3

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 ENTRY_POINT_GROUP = "jaga.tasks"
@@ -45,9 +44,6 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.slots)
-
-    def __add__(self, other: Examples) -> Examples:
-        return Examples(torch.cat([self.x, other.x]), torch.cat([self.y, other.y]), self.slots + other.slots)
 
 
 class Task(Protocol):

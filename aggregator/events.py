@@ -1,0 +1,55 @@
+"""What a coordinator tells whoever watches: the terminal, the demo, a test."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class EventKind(StrEnum):
+    """In the order in which a round goes through them. Each is told after what it names is done, and on disk where it
+    has to be."""
+
+    RUN_STARTED = "run started"
+    WAITING = "waiting"
+    TRAINING_PLANNED = "training planned"
+    TRAINING_SENT = "training sent"
+    TRAINING_REPLY = "training reply"
+    TRAINING_AGGREGATED = "training aggregated"
+    TRAINED = "trained"
+    EVALUATION_PLANNED = "evaluation planned"
+    EVALUATION_SENT = "evaluation sent"
+    EVALUATION_REPLY = "evaluation reply"
+    EVALUATION_AGGREGATED = "evaluation aggregated"
+    ROUND_FINISHED = "round finished"
+    RUN_FINISHED = "run finished"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEvent:
+    """Something that happened in a run.
+
+    Attributes:
+        round: 0 for what concerns the whole run.
+        details: JSON values; see `Coordinator` for which kind has which.
+        at: seconds since the epoch.
+    """
+
+    kind: EventKind
+    run: str
+    round: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+    at: float = field(default_factory=time.time)
+
+    def as_json(self) -> str:
+        """One line."""
+        return json.dumps({**asdict(self), "kind": self.kind.value}, allow_nan=True)
+
+    @classmethod
+    def from_json(cls, line: str) -> RoundEvent:
+        """The inverse."""
+        fields = json.loads(line)
+        return cls(**{**fields, "kind": EventKind(fields["kind"])})

@@ -1,0 +1,105 @@
+"""`jaga-sim`: what researchers type, and what a newcomer types first."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+
+from privacy.logs import LogFormat, configure
+
+VERDICT_FAILED, BAD_INPUT, NO_BROKER, PROCESS_FAILED = 1, 3, 4, 5
+
+HELP = """Run whole federations on one machine, and measure them.
+
+Exit status: 0 it held, 1 the verdict or a target did not hold, 2 wrong usage, 3 data or a value that cannot be used,
+4 no broker, 5 a process of the federation failed.
+"""
+
+app = typer.Typer(name="jaga-sim", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
+out = Console()
+err = Console(stderr=True)
+
+
+@app.callback()
+def common(log: Annotated[LogFormat, typer.Option("--log", help="How this program logs.")] = LogFormat.TEXT) -> None:
+    """Options for every command."""
+    configure(log)
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="SocioPatterns contacts to replay, a node for each class or ward. Default: a school of our own."
+        ),
+    ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(help="Who belongs to which department, where the contacts do not say it."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="How many nodes. With --data: the busiest zones; default: all of them.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Federated rounds.")] = 10,
+    epsilon: Annotated[
+        float, typer.Option(help="Privacy budget of every node for one record's lifetime of 14 days, at delta 1e-6.")
+    ] = 8.0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the generated school and of the replayed tags. Noise is never seeded.")
+    ] = 1,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="Use this MQTT 5 broker, mqtts://[USER:PASSWORD@]HOST:PORT, instead of starting one."),
+    ] = None,
+    broker_ca: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM) of the authority that issued that broker's certificate.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Keep everything in this new folder. Default: a temporary one."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """Watch a federation learn: nodes, broker, centre, and an eavesdropper that tries to catch a leak."""
+    from simulations.demo.run import DemoSettings, run_demo  # noqa: PLC0415  (torch and Flower take seconds to import)
+    from simulations.demo.screen import Screen, show  # noqa: PLC0415
+    from simulations.demo.trouble import status_of  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="jaga-demo-") as temporary:
+        try:
+            settings = DemoSettings(
+                folder or Path(temporary) / "demo", data, metadata, nodes, rounds, epsilon, seed, broker, broker_ca
+            )
+            with Screen(out) as screen:
+                report = run_demo(settings, screen)
+        except KeyboardInterrupt:
+            fail(130, "stopped; all processes of the demo were ended")
+        except Exception as why:
+            status = status_of(why)
+            if status is None:
+                raise
+            fail(status, why)
+        show(report, out)
+        if json is not None:
+            held = {"held": report.verdict.held, "gap_closed": report.verdict.gap_closed}
+            json.write_bytes(msgspec.json.format(msgspec.json.encode({**held, **msgspec.to_builtins(report)})) + b"\n")
+            out.print(f"figures written to {json}", highlight=False)
+    raise typer.Exit(0 if report.verdict.held else VERDICT_FAILED)
+
+
+def fail(code: int, why: object) -> NoReturn:
+    """One line that says what to do."""
+    err.print(f"[bold red]jaga-sim:[/] {why}", soft_wrap=True, highlight=False, markup=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of `jaga-sim`."""
+    sys.exit(app())

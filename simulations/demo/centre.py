@@ -1,0 +1,114 @@
+"""The centre of a demo: a folder with records and a model, and a `jaga-central run` process that is followed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+from flwr.app import Array, ArrayRecord
+
+from aggregator.events import RoundEvent
+from aggregator.records.database import Records
+from aggregator.records.history import History, RoundSummary
+from aggregator.records.models import Models
+from aggregator.records.nodes import Nodes
+from aggregator.records.tensors import to_safetensors
+from edge.learning.app import PLAN_KEYS
+from edge.learning.dpsgd import DpSgdPlan
+from simulations import tether
+from simulations.demo.sites import Site
+from simulations.world.pretraining import State
+
+RUN = "demo"
+LOG_TAIL = 8
+
+
+class CentreFailed(RuntimeError):
+    """The centre's process ended badly; quotes what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """The centre's folder; its identity is in `folder / "leader"` already."""
+
+    folder: Path
+
+    def prepare(
+        self,
+        broker_url: str,
+        sites: list[Site],
+        start: State,
+        plan: DpSgdPlan,
+        *,
+        task: str,
+        rounds: int,
+        deadline_s: float,
+    ) -> None:
+        """Enrol the nodes, register the first model, and write `central.toml` and the run file."""
+        (self.folder / "central.toml").write_text(tomli_w.dumps({"broker": broker_url}), "utf-8")
+        records = self._records()
+        try:
+            for site in sites:
+                Nodes(records).enrol(site.zone, site.identity.certificate)
+            arrays = ArrayRecord({name: Array(values) for name, values in start.items()})
+            card = {
+                "name": "crowding-public",
+                "task": task,
+                "made_by": "jaga-sim demo",
+                "data": "generated worlds, in which nobody lives",
+                "licence": "CC0-1.0",
+            }
+            Models(records).add("crowding-public", to_safetensors(arrays), card)
+        finally:
+            records.close()
+        run = {
+            "run": {"name": RUN, "task": task, "model": "crowding-public", "rounds": rounds, "keep_models": "all"},
+            "cohort": {"min_nodes": len(sites), "deadline_s": deadline_s},
+            "train": {key: getattr(plan, name) for key, name in PLAN_KEYS.items()},
+        }
+        (self.folder / "run.toml").write_text(tomli_w.dumps(run), "utf-8")
+
+    def run(self) -> Iterator[RoundEvent]:
+        """Run `jaga-central run`, and tell its events as they come.
+
+        Raises:
+            CentreFailed: it ended with another status than 0.
+        """
+        command = [sys.executable, "-c", "from aggregator.cli import main; main()", "run", "run.toml"]
+        log = self.folder / "central.log"
+        with log.open("ab") as errors:
+            process = tether.spawn(
+                [*command, "--events", "json"], cwd=self.folder, stdout=subprocess.PIPE, stderr=errors
+            )
+        try:
+            for line in process.stdout or ():
+                yield RoundEvent.from_json(line.decode())
+            status = process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        if status != 0:
+            tail = "\n  ".join(log.read_text("utf-8").splitlines()[-LOG_TAIL:])
+            raise CentreFailed(f"the centre ended with status {status}:\n  {tail}")
+
+    def history(self) -> list[tuple[RoundSummary, State]]:
+        """Every round with the model that came out of it."""
+        records = self._records()
+        try:
+            history, models = History(records), Models(records)
+            rounds = history.rounds(history.run(RUN).run_id)
+            return [(entry, _state(models.arrays(entry.result))) for entry in rounds if entry.result is not None]
+        finally:
+            records.close()
+
+    def _records(self) -> Records:
+        return Records(f"sqlite:///{self.folder / 'central.db'}")
+
+
+def _state(arrays: ArrayRecord) -> State:
+    return {name: array.numpy() for name, array in arrays.items()}
