@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import queue
+import threading
 import time
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -11,10 +12,8 @@ from flwr.app import Metadata
 
 from aggregator.shelf import SharedArrays
 from privacy.boundary.envelope import Envelope
-from privacy.boundary.messages import Refusal
-
-QUEUED_REPLIES = 1
-"""Replies that wait, still sealed, for whoever consumes them. With more, memory would grow with the number of nodes."""
+from privacy.boundary.messages import Body, Refusal
+from privacy.identity.keys import PrivateKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,41 +73,78 @@ class OpenTask:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Arrived:
     """A reply whose signature holds, still sealed."""
 
     task: OpenTask
-    envelope: Envelope
+    envelope: Envelope | None
+    taken: bool = False
+    opened: bool = False
+
+    def open(self, keys: PrivateKeys) -> Body:
+        """Open it, once, and let go of the payload.
+
+        Raises:
+            Rejected: CANNOT_OPEN or MALFORMED.
+        """
+        envelope, self.envelope = self.envelope, None
+        if envelope is None:
+            raise RuntimeError(f"the reply to {self.task.metadata.message_id} was opened before")
+        return envelope.open(keys)
 
 
 class Batch:
-    """Tasks that were pushed together.
+    """Tasks that were pushed together, and the door that their replies come through.
 
     Args:
-        bounded: whether replies wait in a queue that holds `QUEUED_REPLIES` and no more; so it must be consumed.
+        bounded: a reply comes in only when somebody takes it; whoever brings it waits until it is open and its payload
+            gone. So there is at most one open reply and one sealed one in memory, or one that is coming in.
+            Unbounded, replies wait here, sealed, as many as there are.
     """
 
     def __init__(self, *, bounded: bool) -> None:
         self.tasks: dict[bytes, OpenTask] = {}
         self.missed: list[OpenTask] = []
         self.ended = False
-        self._arrived: queue.Queue[Arrived] = queue.Queue(QUEUED_REPLIES if bounded else 0)
+        self._bounded = bounded
+        self._waiting: deque[Arrived] = deque()
+        self._changed = threading.Condition()
 
-    def put(self, arrived: Arrived, patience_s: float) -> bool:
-        """Queue a reply, waiting for room; False where nobody took one for `patience_s`, or the batch ended."""
+    def bring(self, arrived: Arrived, patience_s: float) -> bool:
+        """Bring a reply; False where nobody took it for `patience_s`, or the batch has ended."""
         deadline = time.monotonic() + patience_s
-        while not self.ended and (left := deadline - time.monotonic()) > 0:
-            try:
-                self._arrived.put(arrived, timeout=min(left, 0.2))
-            except queue.Full:
-                continue
+        with self._changed:
+            self._waiting.append(arrived)
+            self._changed.notify_all()
+            if not self._bounded:
+                return True
+            while not arrived.taken and not self.ended and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+            if not arrived.taken:
+                self._waiting.remove(arrived)
+                return False
+            while not arrived.opened:
+                self._changed.wait()
             return True
-        return False
 
-    def get(self, timeout_s: float) -> Arrived | None:
-        """The next reply; None where none came in time."""
-        try:
-            return self._arrived.get(timeout=timeout_s) if timeout_s > 0 else self._arrived.get_nowait()
-        except queue.Empty:
-            return None
+    def take(self, timeout_s: float) -> Arrived | None:
+        """The next reply; None where none came in time. `release` it when it is open."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: bool(self._waiting), max(0.0, timeout_s)):
+                return None
+            arrived = self._waiting.popleft()
+            arrived.taken = True
+            return arrived
+
+    def release(self, arrived: Arrived) -> None:
+        """Its payload is gone: the next one may come in."""
+        with self._changed:
+            arrived.opened = True
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Nothing is taken any more."""
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()

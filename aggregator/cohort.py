@@ -84,9 +84,8 @@ class Cohort(Grid):
         missing = ", ".join(self._missing(present)) or "nodes that were never enrolled in these records"
         here = ", ".join(self._enrolled.get(n) or node_party(n) for n in present) or "nobody"
         return CohortTooSmall(
-            f"a round needs {self._needed} nodes, and after {self._deadline_s:.0f} s {here} "
-            f"{'was' if len(present) < 2 else 'were'} there; missing: {missing}. Start the run again when they are back, "
-            "or lower cohort.min_nodes"
+            f"a round needs {self._needed} nodes; there after {self._deadline_s:.0f} s: {here}; missing: {missing}. "
+            "Start the run again when they are back, or lower cohort.min_nodes"
         )
 
     # --- what choosing nodes does not need is the grid's own ---------------------------------------------------------

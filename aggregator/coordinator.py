@@ -12,25 +12,28 @@ Flower's strategies configure and aggregate; `Strategy.start` is not used, for i
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import structlog
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
-from aggregator.cohort import Cohort
+from aggregator.cohort import Cohort, CohortTooSmall
 from aggregator.config import RunFile
 from aggregator.events import EventKind, RoundEvent
 from aggregator.grid import MqttGrid, Waiting
 from aggregator.intake import Intake
 from aggregator.records.models import Models
 from aggregator.records.nodes import Nodes
-from aggregator.records.runs import Asked, Journal, RoundEntry
+from aggregator.records.runs import Asked, Contribution, Journal, RoundEntry
 from aggregator.records.schema import Part, Phase
 from aggregator.records.tensors import digest, to_safetensors
+from aggregator.screen import Screen
 from aggregator.strategies.state import restore, snapshot
 from privacy.boundary.arrays import arrays_of
 from privacy.boundary.flower import fill, head_of, message_of, set_message_id
@@ -66,6 +69,7 @@ class Coordinator:
         self._run = run
         self._grid = grid
         self._strategy = strategy
+        self._inner: Strategy = getattr(strategy, "inner", strategy)
         self._journal = journal
         self._still_ours = still_ours
         self._on_event = on_event
@@ -90,10 +94,17 @@ class Coordinator:
             RunClaimed, RunMoved: another coordinator has the run.
             RecordsError: the records fail, or are damaged.
         """
+        try:
+            return self._rounds()
+        except CohortTooSmall as why:
+            self._journal.stop(str(why))
+            raise
+
+    def _rounds(self) -> ArrayRecord:
         rounds = self._run.run.rounds
         begins = next((n for n in range(1, rounds + 1) if self._journal.round(n).phase is not Phase.FINISHED), rounds)
         self._tell(EventKind.RUN_STARTED, rounds=rounds, resumed=self._journal.resumed, begins_with_round=begins)
-        if (state := self._journal.strategy_state(begins)) is not None:
+        if (state := self._journal.strategy_state()) is not None:
             restore(self._strategy, state)
         for number in range(begins, rounds + 1):
             self._round(number)
@@ -137,23 +148,23 @@ class Coordinator:
             arrays = _in_order(arrays, self._arrays)
             data = to_safetensors(arrays)
         self._still_ours()
-        contributions = intake.contributions()
         self._journal.finish_training(
             entry.number,
             model=data,
             strategy=snapshot(self._strategy),
             metrics=summary,
-            contributions=contributions,
+            contributions=intake.contributions(),
         )
         if arrays is not None and data is not None:
             self._arrays, self._model = arrays, digest(data)
-        self._tell(EventKind.TRAINED, metrics=summary, model=self._model, nodes=intake.told(self._name))
+        self._tell(EventKind.TRAINED, metrics=summary, model=self._model)
 
     def _plan_evaluation(self, entry: RoundEntry) -> None:
         messages: list[Message] = []
         if self._run.evaluate is not None:
             config = self._config(self._run.evaluate)
             cohort = self._cohort()
+            cohort.wait()
             messages = list(self._strategy.configure_evaluate(entry.number, self._arrays, config, cohort))
         if not messages:
             self._journal.finish_round(entry.number, Phase.TRAINED)
@@ -165,7 +176,7 @@ class Coordinator:
     def _evaluate(self, entry: RoundEntry) -> None:
         intake = self._ask(entry, Part.EVALUATE, EventKind.EVALUATION_SENT, EventKind.EVALUATION_REPLY)
         summary = _plain(self._strategy.aggregate_evaluate(entry.number, intake))
-        self._tell(EventKind.EVALUATION_AGGREGATED, metrics=summary, nodes=intake.told(self._name))
+        self._tell(EventKind.EVALUATION_AGGREGATED, metrics=summary)
         self._still_ours()
         self._journal.finish_round(entry.number, Phase.EVALUATING, summary, intake.contributions())
         self._tell_finished(entry.number)
@@ -191,8 +202,7 @@ class Coordinator:
 
     def _needed(self) -> int:
         """As many nodes as the run file and the strategy itself want; Flower would wait for the latter for ever."""
-        inner = getattr(self._strategy, "inner", self._strategy)
-        wanted = (getattr(inner, name, 0) for name in ("min_available_nodes", "min_train_nodes"))
+        wanted = (getattr(self._inner, name, 0) for name in ("min_available_nodes", "min_train_nodes"))
         return max(self._run.cohort.min_nodes, *(n for n in wanted if isinstance(n, int)))
 
     def _asked(self, messages: Iterable[Message]) -> list[Asked]:
@@ -231,15 +241,17 @@ class Coordinator:
         messages = self._messages(entry.number, part)
         replies = self._grid.send_and_receive(messages, timeout=self._run.cohort.deadline_s)
         self._tell(sent, nodes=[self._name(message.metadata.dst_node_id) for message in messages])
+        model = self._arrays if part is Part.TRAIN else None
+        weighted_by = getattr(self._inner, "weighted_by_key", None)
         return Intake(
             replies,
             [message.metadata.dst_node_id for message in messages],
             self._grid.participations,
-            model=self._arrays if part is Part.TRAIN and self._run.strategy.screen else None,
+            model=model,
+            screen=Screen(model, weighted_by) if self._run.strategy.screen else None,
             min_replies=min(self._run.cohort.min_replies, len(messages)),
-            weighted_by=getattr(getattr(self._strategy, "inner", self._strategy), "weighted_by_key", None),
             name=self._name,
-            on_reply=lambda node, refusal: self._tell(replied, node=node, refusal=refusal),
+            on_reply=lambda node_id, refusal: self._tell(replied, node=self._name(node_id), refusal=refusal),
         )
 
     # --- telling -----------------------------------------------------------------------------------------------------
@@ -262,7 +274,15 @@ class Coordinator:
             evaluate=entry.evaluate_metrics,
             model=entry.result,
             seconds=(entry.finished_at or entry.started_at) - entry.started_at,
+            nodes={
+                part.value: [self._told(entry) for entry in entries]
+                for part, entries in self._journal.contributions(number).items()
+            },
         )
+
+    def _told(self, entry: Contribution) -> dict[str, Any]:
+        # A uint64 does not survive a JSON number.
+        return {**asdict(entry), "node": self._name(entry.node_id), "node_id": str(entry.node_id)}
 
     def _tell_of_cohort(self, present: list[int], missing: list[str], needed: int, seconds_left: float) -> None:
         here = [self._name(node_id) for node_id in present]
@@ -288,4 +308,11 @@ def _in_order(arrays: ArrayRecord, like: ArrayRecord) -> ArrayRecord:
 
 
 def _plain(metrics: MetricRecord | None) -> dict[str, Any]:
-    return {} if metrics is None else dict(metrics)
+    """As JSON, which has no infinities."""
+    return {key: _finite(value) for key, value in (metrics or {}).items()}
+
+
+def _finite(value: float | list[int] | list[float]) -> Any:
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value if math.isfinite(value) else None

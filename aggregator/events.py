@@ -34,7 +34,15 @@ class RoundEvent:
 
     Attributes:
         round: 0 for what concerns the whole run.
-        details: JSON values; see `Coordinator` for which kind has which.
+        details: JSON values, by kind:
+            RUN_STARTED: rounds, resumed, begins_with_round.
+            WAITING for nodes: needed, here, missing, seconds_left; for replies: unanswered, missing, seconds_left.
+            TRAINING_PLANNED, TRAINING_SENT, EVALUATION_PLANNED, EVALUATION_SENT: nodes.
+            TRAINING_REPLY, EVALUATION_REPLY: node, refusal.
+            TRAINING_AGGREGATED: metrics, learnt. EVALUATION_AGGREGATED: metrics. TRAINED: metrics, model.
+            ROUND_FINISHED: train and evaluate (metrics), model, seconds, and nodes: by part (train, evaluate) a list of
+            node, node_id (decimal, as text), state, seconds, bytes_down, bytes_up, refusal, epsilon.
+            RUN_FINISHED: model.
         at: seconds since the epoch.
     """
 
@@ -46,7 +54,7 @@ class RoundEvent:
 
     def as_json(self) -> str:
         """One line."""
-        return json.dumps({**asdict(self), "kind": self.kind.value}, allow_nan=True)
+        return json.dumps({**asdict(self), "kind": self.kind.value}, allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> RoundEvent:

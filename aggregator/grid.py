@@ -1,7 +1,7 @@
 """A Flower `Grid` whose only wire is MQTT: an unmodified Flower `ServerApp` or `Strategy` runs on it.
 
     strategy -> push -> shelf (arrays, once) + a sealed task for each node -> broker -> nodes
-    strategy <- one reply at a time <- queue of one <- signature, run and task checked <- broker <- nodes
+    strategy <- one reply at a time, opened <- signature, run and task checked <- broker <- nodes
 
 A reply stays sealed until the strategy asks for it, and the network's thread waits while it does not: what is in
 memory does not grow with the number of nodes. What is wrong with a payload is counted, logged and survived. A reply
@@ -82,7 +82,7 @@ class MqttGrid(Grid):
         tls: a context, where the files are elsewhere. Neither for a plain `mqtt://`.
         encoding: of the arrays in replies.
         ttl_s: lifetime of a task whose message does not set one.
-        on_wait: told every few seconds for whom a batch waits.
+        on_wait: told every `observe_s` seconds without a reply for whom a batch waits.
         patience_s: how long a reply that nobody takes is held before it is let go, to be asked for again.
     """
 
@@ -97,6 +97,7 @@ class MqttGrid(Grid):
         encoding: Encoding = Encoding.INT8,
         ttl_s: float = TTL_S,
         on_wait: Callable[[Waiting], None] = lambda _: None,
+        observe_s: float = OBSERVE_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self.turned_away: Counter[Reason] = Counter()
@@ -104,6 +105,7 @@ class MqttGrid(Grid):
         self._identity = identity
         self._encoding = encoding
         self._ttl_s = ttl_s
+        self._observe_s = observe_s
         self._patience_s = patience_s
         self._run = enter_run(run_id, CENTRE)
         self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
@@ -203,13 +205,13 @@ class MqttGrid(Grid):
         wanted = {bytes.fromhex(message_id) for message_id in message_ids}
         replies: list[Message] = []
         others: list[Arrived] = []
-        while (arrived := self._pushed.get(0)) is not None:
+        while (arrived := self._pushed.take(0)) is not None:
             if arrived.task.message_id in wanted:
                 replies.append(self._opened(arrived))
             else:
                 others.append(arrived)
         for arrived in others:
-            self._pushed.put(arrived, self._patience_s)
+            self._pushed.bring(arrived, self._patience_s)
         return replies
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
@@ -313,15 +315,16 @@ class MqttGrid(Grid):
             return
         if attendee is not None:
             if attendee.online:
-                self._welcome(attendee)
+                self._welcome(attendee, connected_now=not delivery.retained)
         elif delivery.topic == topics.presence(self._identity.party):
             self._correct(delivery)
 
-    def _welcome(self, attendee: Attendee) -> None:
-        """A node that started anew may have lost its task; if it has not, it recognises it."""
+    def _welcome(self, attendee: Attendee, *, connected_now: bool) -> None:
+        """A node that started anew may have lost its task. So may one that connected again: a broker that was killed
+        forgets sessions, and drops what was published before the node was back. A node that has it recognises it."""
         with self._lock:
             for task in self._open.values():
-                if task.node_id == attendee.node_id and task.session != attendee.session:
+                if task.node_id == attendee.node_id and (connected_now or task.session != attendee.session):
                     log.info("task sent to a node that came (back)", node=task.party, task=task.metadata.message_id)
                     self._send(task)
 
@@ -341,7 +344,7 @@ class MqttGrid(Grid):
             return
         task.seconds = time.monotonic() - task.opened_at
         task.bytes_up = len(delivery.payload)
-        if not task.batch.put(Arrived(task, envelope), self._patience_s):
+        if not task.batch.bring(Arrived(task, envelope), self._patience_s):
             self._let_go(task)
 
     def _answered_task(self, header: Header) -> OpenTask:
@@ -384,7 +387,10 @@ class MqttGrid(Grid):
         """The reply as Flower's; an error reply where it is a refusal, or bad inside."""
         task = arrived.task
         try:
-            body = arrived.envelope.open(self._identity.keys)
+            try:
+                body = arrived.open(self._identity.keys)
+            finally:
+                task.batch.release(arrived)
             if not isinstance(body, Reply):
                 raise Rejected(Reason.MALFORMED, type(body).__name__)
             task.refusal = body.refusal
@@ -434,10 +440,12 @@ class Replies(Iterator[Message]):
 
     def __next__(self) -> Message:
         while self._left:
-            wait_s = OBSERVE_S if self._deadline is None else min(OBSERVE_S, self._deadline - time.monotonic())
+            wait_s = self._grid._observe_s
+            if self._deadline is not None:
+                wait_s = min(wait_s, self._deadline - time.monotonic())
             if self._batch.missed:
                 self._grid._ask_again(self._batch)
-            arrived = self._batch.get(wait_s)
+            arrived = self._batch.take(wait_s)
             if arrived is not None:
                 self._left -= 1
                 return self._grid._opened(arrived)
@@ -450,7 +458,7 @@ class Replies(Iterator[Message]):
     def close(self) -> None:
         """Wait for nothing more; what comes later is turned away."""
         self._left = 0
-        self._batch.ended = True
+        self._batch.end()
         for task in self._batch.tasks.values():
             self._grid._settle(task)
 

@@ -1,10 +1,8 @@
-"""Replies on their way from the grid to the strategy: looked at one by one, and noted for the records."""
+"""Replies on their way from the grid to the strategy: screened one by one, and noted for the records."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 import structlog
 from flwr.app import ArrayRecord, Message
@@ -13,8 +11,8 @@ from aggregator.batch import Participation
 from aggregator.cohort import CohortTooSmall
 from aggregator.records.runs import Contribution
 from aggregator.records.schema import PartState
-from privacy.boundary.arrays import NUMPY, BadArrays, is_finite
-from privacy.boundary.flower import refusal_message
+from aggregator.screen import Screen
+from privacy.boundary.flower import array_records, metric_records, spoiled
 from privacy.boundary.messages import Refusal
 
 log = structlog.get_logger()
@@ -29,11 +27,10 @@ class Intake(Iterator[Message]):
     Args:
         asked: ids of the nodes that have a task.
         participations: each node's part, as the grid saw it; asked after the last reply.
-        model: what replies must look like: the same arrays, of the same shapes, all numbers finite. One node's bad
-            reply must not end the round, so it becomes a failed one. None lets everything through.
+        model: what training replies are put in the order of; None for an evaluation.
+        screen: what fails it counts as an error reply; None lets everything through.
         min_replies: with fewer usable replies the round fails.
-        weighted_by: key of each reply's weight, which must be a positive number.
-        on_reply: told of each reply: the node's name, and its refusal or None.
+        on_reply: told of each reply: the node's id, and its refusal or None.
 
     Raises:
         CohortTooSmall: at the end of the replies, naming who gave none; before the strategy has aggregated.
@@ -46,17 +43,17 @@ class Intake(Iterator[Message]):
         participations: Callable[[], Mapping[int, Participation]],
         *,
         model: ArrayRecord | None,
+        screen: Screen | None,
         min_replies: int,
-        weighted_by: str | None,
         name: Callable[[int], str],
-        on_reply: Callable[[str, str | None], None],
+        on_reply: Callable[[int, str | None], None],
     ) -> None:
         self._replies = iter(replies)
         self._asked = asked
         self._participations = participations
         self._model = model
+        self._screen = screen
         self._min_replies = min_replies
-        self._weighted_by = weighted_by
         self._name = name
         self._on_reply = on_reply
         self._refusals: dict[int, str | None] = {}
@@ -69,36 +66,22 @@ class Intake(Iterator[Message]):
             self._check_count()
             raise
         node_id = reply.metadata.src_node_id
-        if not reply.has_error() and (fault := self._fault(reply)) is not None:
+        if self._screen is not None and reply.has_content() and (fault := self._screen.fault(reply)) is not None:
             log.warning("reply cannot be used; its node counts as failed", node=self._name(node_id), reason=fault)
-            reply = refusal_message(reply.metadata, Refusal.BAD_REPLY)
-            reply.metadata.__dict__["_src_node_id"] = node_id
-        self._refusals[node_id] = str(reply.error.reason) if reply.has_error() else None
-        if not reply.has_error():
+            reply = spoiled(reply, Refusal.BAD_REPLY)
+        if reply.has_content():
+            self._refusals[node_id] = None
             self._note_epsilon(node_id, reply)
             self._put_in_order(reply)
-        self._on_reply(self._name(node_id), self._refusals[node_id])
+        else:
+            self._refusals[node_id] = str(reply.error.reason)
+        self._on_reply(node_id, self._refusals[node_id])
         return reply
 
     def contributions(self) -> list[Contribution]:
         """Everybody's part, for the records."""
         parts = self._participations()
         return [self._contribution(node_id, parts.get(node_id)) for node_id in self._asked]
-
-    def told(self, name: Callable[[int], str]) -> list[dict[str, Any]]:
-        """Everybody's part, for whoever watches."""
-        return [
-            {
-                "node": name(part.node_id),
-                "state": part.state.value,
-                "seconds": part.seconds,
-                "bytes_down": part.bytes_down,
-                "bytes_up": part.bytes_up,
-                "refusal": part.refusal,
-                "epsilon": part.epsilon,
-            }
-            for part in self.contributions()
-        ]
 
     def _contribution(self, node_id: int, part: Participation | None) -> Contribution:
         if node_id not in self._refusals:
@@ -116,7 +99,7 @@ class Intake(Iterator[Message]):
         )
 
     def _check_count(self) -> None:
-        usable = [node_id for node_id, refusal in self._refusals.items() if refusal is None]
+        usable = {node_id for node_id, refusal in self._refusals.items() if refusal is None}
         if len(usable) >= self._min_replies:
             return
         lacking = ", ".join(
@@ -129,38 +112,8 @@ class Intake(Iterator[Message]):
             f"needed; missing: {lacking}. Start the run again to ask them again, or lower cohort.min_replies"
         )
 
-    def _fault(self, reply: Message) -> str | None:
-        """What is wrong with a reply; None where it can be averaged."""
-        if self._model is None:
-            return None
-        if self._weighted_by is not None and (fault := self._fault_of_weight(reply, self._weighted_by)) is not None:
-            return fault
-        for record in reply.content.array_records.values():
-            if set(record) != set(self._model):
-                return f"it holds arrays {sorted(record)}, the model {sorted(self._model)}"
-            for key, array in record.items():
-                if array.stype != NUMPY:
-                    return f"array {key!r} is serialised as {array.stype!r}"
-                if tuple(array.shape) != tuple(self._model[key].shape):
-                    return f"array {key!r} has shape {tuple(array.shape)}, the model's {tuple(self._model[key].shape)}"
-                try:
-                    if not is_finite(array):
-                        return f"array {key!r} holds values that are not finite"
-                except (BadArrays, TypeError) as why:
-                    return f"array {key!r}: {why}"
-        return None
-
-    def _fault_of_weight(self, reply: Message, key: str) -> str | None:
-        records = list(reply.content.metric_records.values())
-        if len(records) != 1 or key not in records[0]:
-            return f"it holds no {key!r} in its metrics"
-        weight = records[0][key]
-        if isinstance(weight, list) or not math.isfinite(weight) or weight <= 0:
-            return f"its {key!r} is {weight!r}, which is no weight"
-        return None
-
     def _note_epsilon(self, node_id: int, reply: Message) -> None:
-        for record in reply.content.metric_records.values():
+        for record in metric_records(reply.content).values():
             epsilon = record.get(EPSILON)
             if isinstance(epsilon, int | float):
                 self._epsilons[node_id] = float(epsilon)
@@ -169,8 +122,8 @@ class Intake(Iterator[Message]):
         """Arrays in the model's order: FedAvgM pairs them by position, and the model came through a file."""
         if self._model is None:
             return
-        for name, record in list(reply.content.array_records.items()):
-            if list(record) != list(self._model):
+        for name, record in array_records(reply.content).items():
+            if set(record) == set(self._model) and list(record) != list(self._model):
                 ordered = ArrayRecord()
                 for key in self._model:
                     ordered[key] = record[key]

@@ -125,7 +125,7 @@ class Shelf:
         self._send(shared, closed.payload)
         return shared
 
-    def _send(self, shared: SharedArrays, payload: bytes) -> None:
+    def _send(self, shared: SharedArrays, payload: bytes | bytearray) -> None:
         shared.publication = self._connection.publish(
             topics.blob(shared.reference.digest),
             payload,

@@ -18,20 +18,19 @@ from pathlib import Path
 
 import structlog
 
-from edge.store.blobs import Blobs
 from edge.store.connection import Connection as StoreConnection
 from edge.store.database import Database
 from edge.store.errors import StoreError
 from edge.store.inbox import Inbox, Receipt
 from edge.store.meta import Meta
-from edge.store.outbox import Outbox
+from edge.store.outbox import Outbox, OutboxItem
 from privacy.boundary import topics
 from privacy.boundary.blob import open_blob
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import Reason, Rejected
 from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, BlobReference, Header
-from privacy.boundary.wire import BrokerUrl, Connection, Delivery, Traffic, tls_context
+from privacy.boundary.wire import BrokerUrl, Connection, Delivery, PayloadTooLarge, Traffic, tls_context
 from privacy.identity.authority import Identity
 
 log = structlog.get_logger()
@@ -75,6 +74,7 @@ class Link:
         self._publishing: set[int] = set()
         self._lock = threading.Lock()
         self._unstored = False
+        self._model: tuple[bytes, bytes | memoryview] | None = None
         suffix = Meta(self._store()).get_or_make(CLIENT_ID, lambda: secrets.token_bytes(MESSAGE_ID_BYTES))
         self._connection = Connection(
             url,
@@ -104,36 +104,50 @@ class Link:
     def traffic(self) -> Traffic:
         return self._connection.traffic()
 
-    def fetch(self, reference: BlobReference, timeout_s: float) -> bytes:
-        """The joined arrays that a task refers to: from the cache, or from the broker where they are retained.
+    def fetch(self, reference: BlobReference, timeout_s: float) -> bytes | memoryview:
+        """The joined arrays that a task refers to: those of the task before, or from the broker, which retains them.
+
+        A round's evaluation brings the model that the next training brings again, so the last ones are kept: in
+        memory, because an SD card wears out and the broker has them for who restarts.
 
         Raises:
             BlobMissing: the broker did not deliver them in time.
             Rejected: what it delivered is not what the task names.
         """
-        blobs = Blobs(self._store())
-        payload = blobs.get(reference.digest)
-        if payload is None:
+        known = self._model
+        if known is None or known[0] != reference.digest:
+            self._model = None
             payload = self._fetch_payload(reference.digest, timeout_s)
-            arrays = open_blob(payload, reference)
-            blobs.add(reference.digest, payload)
-            return arrays
-        return open_blob(payload, reference)
+            arrays = open_blob(payload, reference, in_place=not payload.readonly)
+            known = self._model = reference.digest, arrays
+        return known[1]
+
+    def forget_model(self) -> None:
+        """Give back the memory of the arrays that were fetched last."""
+        self._model = None
+
+    def send(self, item: OutboxItem) -> None:
+        """Publish what is in the outbox; it leaves it when the broker has acknowledged it."""
+        with self._lock:
+            if item.id in self._publishing:
+                return
+            self._publishing.add(item.id)
+        left_s = max(1.0, item.expires_at - time.time())
+        try:
+            publication = self._connection.publish(item.topic, item.payload, expires_in_s=left_s)
+        except PayloadTooLarge as why:
+            log.error("reply cannot be sent, and is taken from the outbox", reason=str(why))
+            publication = Future()
+            publication.set_result(None)
+        publication.add_done_callback(partial(self._sent, item.id))
 
     def flush(self) -> None:
-        """Publish what waits in the outbox; each item leaves it when the broker has acknowledged it."""
+        """Publish all that waits in the outbox and is not on its way."""
         outbox = Outbox(self._store())
         now = time.time()
         outbox.drop_expired(now)
-        for item in outbox.pending(now):
-            with self._lock:
-                if item.id in self._publishing:
-                    continue
-                self._publishing.add(item.id)
-            publication = self._connection.publish(
-                item.topic, item.payload, expires_in_s=max(1.0, item.expires_at - now)
-            )
-            publication.add_done_callback(partial(self._sent, item.id))
+        for item in outbox.pending(now, without=self._publishing):
+            self.send(item)
 
     def ask_again(self) -> None:
         """Have the broker deliver again what the store could not take; call this now and then."""
@@ -174,7 +188,7 @@ class Link:
             return
         store = self._store()
         try:
-            receipt = Inbox(store).receive(header.message_id, header.run_id, delivery.payload, header.expires_at)
+            receipt = Inbox(store).receive(header.message_id, header.run_id, bytes(delivery.payload), header.expires_at)
         except StoreError:
             self._unstored = True
             raise
@@ -184,11 +198,9 @@ class Link:
             self._on_task()
 
     def _answer_again(self, store: StoreConnection, header: Header) -> None:
-        reply = Inbox(store).reply(header.message_id)
-        if reply is not None:
-            topic = topics.reply(self._identity.party)
-            Outbox(store).put(topic, reply, expires_at=header.expires_at, message_id=header.message_id)
-            self.flush()
+        topic = topics.reply(self._identity.party)
+        Outbox(store).put(topic, None, expires_at=header.expires_at, message_id=header.message_id)
+        self.flush()
 
     def _turn_away(self, delivery: Delivery, why: Rejected) -> None:
         self.rejected[why.reason] += 1
@@ -196,9 +208,9 @@ class Link:
             "message turned away", topic=delivery.topic, reason=str(why), of_this_kind=self.rejected[why.reason]
         )
 
-    def _fetch_payload(self, digest: bytes, timeout_s: float) -> bytes:
+    def _fetch_payload(self, digest: bytes, timeout_s: float) -> memoryview:
         topic = topics.blob(digest)
-        arrived: Future[bytes] = Future()
+        arrived: Future[memoryview] = Future()
 
         def take(delivery: Delivery) -> None:
             if delivery.payload and not arrived.done():

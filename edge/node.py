@@ -28,7 +28,7 @@ from edge.store.database import Database
 from edge.store.errors import StoreFull, StoreUnavailable
 from edge.store.inbox import Inbox, InboxItem
 from edge.store.meta import Meta
-from edge.store.outbox import Outbox
+from edge.store.outbox import Outbox, OutboxItem
 from edge.store.sightings import Sightings
 from privacy.accounting.ledger import Budget, PrivacyLedger
 from privacy.boundary import topics
@@ -45,6 +45,7 @@ SOFTWARE = "jaga 0.1.0"
 TICK_S = 0.5
 HOUSEKEEPING_S = 3600.0
 LONGEST_FETCH_S = 300.0
+NO_ARRAYS = memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ class Node:
     def _tick(self) -> None:
         if self.sensing is not None:
             self.sensing.keep_running()
-        self.trainer.reap_idle()
+        if self.trainer.reap_idle():
+            self.link.forget_model()
         now = time.time()
         if now < self._housekeeping_at:
             return
@@ -145,10 +147,11 @@ class Node:
         opened = self._open(item)
         started = time.monotonic()
         if attempts > self._config.learning.attempts:
-            response = Response(refusal=Refusal.GAVE_UP, detail=f"{attempts - 1} attempts did not finish")
+            detail = f"{attempts - 1} attempts did not finish"
+            response, arrays = Response(refusal=Refusal.GAVE_UP, detail=detail), NO_ARRAYS
         else:
-            response = self._train(opened)
-        refusal = self._release(opened, response)
+            response, arrays = self._train(opened)
+        refusal, reply = self._release(opened, response, arrays)
         traffic = self.link.traffic()
         log.info(
             "task answered",
@@ -160,6 +163,7 @@ class Node:
             sent=traffic.sent,
             received=traffic.received,
         )
+        self.link.send(reply)
         self.link.flush()
 
     def _open(self, item: InboxItem) -> OpenTask:
@@ -170,31 +174,32 @@ class Node:
             raise TypeError(f"the inbox holds a {envelope.header.kind}, not a task")
         return OpenTask(envelope.header, body)
 
-    def _train(self, opened: OpenTask) -> Response:
+    def _train(self, opened: OpenTask) -> tuple[Response, memoryview]:
+        """What came of the task, and the packed arrays of its reply."""
         task, learning = opened.task, self._config.learning
-        arrays = b""
+        arrays: bytes | memoryview = NO_ARRAYS
         left_s = opened.header.expires_at - time.time()
         if task.arrays is not None:
             try:
                 # Half of what is left, so that a refusal still arrives in time.
                 arrays = self.link.fetch(task.arrays, min(left_s / 2, LONGEST_FETCH_S))
             except (BlobMissing, Rejected) as why:
-                return Response(refusal=Refusal.BAD_MODEL, detail=str(why))
+                return Response(refusal=Refusal.BAD_MODEL, detail=str(why)), NO_ARRAYS
         state = Meta(self._store).get(_context_name(opened.header.run_id))
         request = Request(
             flower=memoryview(task.flower),
-            arrays=memoryview(arrays),
             sizes=[] if task.arrays is None else task.arrays.sizes,
             encoding=Encoding(task.encoding),
             context=None if state is None else memoryview(state),
         )
-        return self.trainer.run(request, min(left_s, learning.timeout_s))
+        return self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
 
-    def _release(self, opened: OpenTask, response: Response) -> Refusal | None:
+    def _release(self, opened: OpenTask, response: Response, arrays: memoryview) -> tuple[Refusal | None, OutboxItem]:
         """Through the gate and into the outbox, in one transaction: all of it happened, or none."""
+        topic = topics.reply(self._identity.party)
         header = opened.header
         leader = self.link.directory.certificate(header.sender)
-        reply = Reply(response.flower, response.arrays, response.sizes, opened.task.encoding, response.refusal)
+        reply = Reply(response.flower, arrays, response.sizes, opened.task.encoding, response.refusal)
         with transaction(self._store):
             try:
                 payload = self._gate.release(header, reply, leader)
@@ -205,13 +210,8 @@ class Node:
             if response.context is not None and reply.refusal is None:
                 Meta(self._store).set(_context_name(header.run_id), bytes(response.context))
             Inbox(self._store).answer(header.message_id, payload)
-            Outbox(self._store).put(
-                topics.reply(self._identity.party),
-                payload,
-                expires_at=header.expires_at,
-                message_id=header.message_id,
-            )
-        return reply.refusal
+            item_id = Outbox(self._store).put(topic, None, expires_at=header.expires_at, message_id=header.message_id)
+        return reply.refusal, OutboxItem(item_id, topic, payload, header.message_id, header.expires_at)
 
     def _workplace(self) -> Workplace:
         config = self._config

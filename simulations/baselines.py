@@ -17,9 +17,8 @@ from edge.learning.tasks.task import Examples, Task
 from simulations.datasets.sociopatterns import Federation
 from simulations.world.pretraining import State, fit, model_with, pooled
 
-
 CENTRAL_PULL = 0.03
-"""Holds the central model near its start: a few days overfit otherwise, and the baseline would be weaker than it can."""
+"""Holds the central model near its start: it would overfit a few days otherwise, and be a weaker baseline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ CAVEATS: dict[Kind, tuple[str, ...]] = {
         "This broker has no access rules: every client can read and write every topic.",
         "What keeps strangers out here is that payloads are signed and sealed; for a real federation use Mosquitto.",
         "This broker keeps nothing on disk: a restart forgets sessions, queues and retained messages.",
+        "This broker may hold back the end of a large message until its next ping: times measured with it say little.",
     ),
 }
 

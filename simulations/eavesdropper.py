@@ -18,16 +18,19 @@ from typing import Self
 
 import msgspec
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from privacy.boundary.client import PatientClient
 from privacy.boundary.wire import KEEPALIVE_S, BrokerUrl, NotConnected, tls_context
 
 SESSION_S = 3600
 """For how long the broker keeps messages for an eavesdropper that lost its connection."""
+
+QUESTION = "jaga/1/is-anybody-there"
+"""A topic that nothing is published to: a subscription to it brings nothing, and has to be answered."""
 
 PROPERTIES = (
     "PayloadFormatIndicator",
@@ -139,12 +142,10 @@ class Eavesdropper:
         self.gaps = 0
         """How often the broker had forgotten us, so that messages may have passed unheard."""
         self._heard = threading.Condition()
-        self._last_heard_s = time.monotonic()
         self._listening = threading.Event()
         self._error: OSError | None = None
-        self._client = client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, f"observer-{secrets.token_hex(16)}", protocol=mqtt.MQTTv5
-        )
+        self._answers = 0
+        self._client = client = PatientClient(f"observer-{secrets.token_hex(16)}")
         if self.url.tls:
             client.tls_set_context(tls_context(credentials))
         if self.url.username is not None:
@@ -170,17 +171,26 @@ class Eavesdropper:
         return self
 
     def settle(self, quiet_s: float = 0.5, timeout_s: float = 60.0) -> None:
-        """Wait until nothing was heard for `quiet_s`, so that what was published has arrived here.
+        """Wait until the broker has answered a question and nothing was heard for `quiet_s` afterwards.
+
+        A connection keeps its order, so what the broker had sent before its answer is here by then. The embedded broker
+        needs the question, too: the end of a large message may stay in its TLS buffer until it sends something else.
 
         Raises:
             EavesdropperFailed: it does not become quiet, or something heard could not be written.
         """
         deadline = time.monotonic() + timeout_s
-        with self._heard:
-            while (left_s := self._last_heard_s + quiet_s - time.monotonic()) > 0:
+        heard = -1
+        while heard != len(self.recording):
+            heard, answers = len(self.recording), self._answers
+            self._client.subscribe(QUESTION)
+            with self._heard:
+                while self._answers == answers and time.monotonic() < deadline:
+                    self._heard.wait(deadline - time.monotonic())
                 if time.monotonic() > deadline:
                     raise EavesdropperFailed(f"{self.url} was not quiet for {quiet_s} s within {timeout_s:.0f} s")
-                self._heard.wait(left_s)
+                if heard == len(self.recording):
+                    self._heard.wait(quiet_s)
         self._check()
         self.recording.flush()
 
@@ -201,8 +211,7 @@ class Eavesdropper:
         Raises:
             EavesdropperFailed: something heard could not be written.
         """
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._client.stop()
         self._check()
         self.recording.close()
         return self.recording
@@ -232,8 +241,11 @@ class Eavesdropper:
     ) -> None:
         if not any(code.is_failure for code in codes):
             self._listening.set()
+        with self._heard:
+            self._answers += 1
+            self._heard.notify_all()
 
-    def _message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+    def _message(self, client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
         properties = {
             name: getattr(message.properties, name) for name in PROPERTIES if hasattr(message.properties, name)
         }
@@ -241,6 +253,6 @@ class Eavesdropper:
             self.recording.append(Capture(message.topic, bytes(message.payload), message.retain, properties))
         except OSError as why:
             self._error = why
+        client.ack(message.mid, message.qos)
         with self._heard:
-            self._last_heard_s = time.monotonic()
             self._heard.notify_all()

@@ -230,7 +230,8 @@ class WireCheck:
         for packed, sizes in contents.packed:
             for numbers in array_bytes(packed, sizes):
                 findings += self._search(numbers, "in an array, a number a byte", unpack=False)
-        if self._names.intersection(capture.topic.split("/")) or (not understood and self._is_name(capture.payload)):
+        named = capture.topic.removeprefix(topics.PREFIX).split("/")
+        if self._names.intersection(named) or (not understood and self._is_name(capture.payload)):
             findings.append(_Finding(Leak.NAME, "text", "in the open"))
         return contents, findings
 
@@ -271,7 +272,7 @@ class WireCheck:
             reference = references.get(digest)
             if reference is None:
                 raise Rejected(Reason.CANNOT_OPEN)
-            contents.plain, contents.opened = open_blob(capture.payload, reference), True
+            contents.plain, contents.opened = bytes(open_blob(capture.payload, reference)), True
             contents.packed.append((contents.plain, reference.sizes))
         else:
             contents.plain = self._plain(envelope)

@@ -144,12 +144,20 @@ class Journal:
             found = session.execute(select(*columns).where(*self._of(number, part)).order_by(ParticipantRow.node_id))
             return [Asked(*row) for row in found]
 
-    def strategy_state(self, number: int) -> bytes | None:
-        """What the strategy remembered after the round before `number`; None before the first."""
+    def contributions(self, number: int) -> dict[Part, list[Contribution]]:
+        """Everybody's part in a round."""
+        found: dict[Part, list[Contribution]] = {part: [] for part in Part}
+        rows = select(ParticipantRow).where(ParticipantRow.run_id == self.run_id, ParticipantRow.number == number)
         with self.records.session() as session:
-            return session.scalar(
-                select(RoundRow.strategy).where(RoundRow.run_id == self.run_id, RoundRow.number == number - 1)
-            )
+            for row in session.scalars(rows.order_by(ParticipantRow.node_id)):
+                found[Part(row.part)].append(_contribution(row))
+        return found
+
+    def strategy_state(self) -> bytes | None:
+        """What the strategy remembered after the round that was trained last; None before the first."""
+        last = select(RoundRow.strategy).where(RoundRow.run_id == self.run_id, RoundRow.strategy.is_not(None))
+        with self.records.session() as session:
+            return session.scalar(last.order_by(RoundRow.number.desc()).limit(1))
 
     def plan_training(self, number: int, arrays: str, roster: Iterable[int], tasks: Iterable[Asked]) -> None:
         """Nothing -> TRAINING."""
@@ -309,6 +317,18 @@ class Journal:
             row = session.get_one(ParticipantRow, (self.run_id, number, part, entry.node_id))
             row.state, row.seconds, row.refusal, row.epsilon = entry.state, entry.seconds, entry.refusal, entry.epsilon
             row.bytes_down, row.bytes_up, row.head = entry.bytes_down, entry.bytes_up, b""
+
+
+def _contribution(row: ParticipantRow) -> Contribution:
+    return Contribution(
+        row.node_id,
+        PartState(row.state),
+        row.seconds,
+        row.bytes_down,
+        row.bytes_up,
+        row.refusal,
+        row.epsilon,
+    )
 
 
 def _entry(row: RoundRow) -> RoundEntry:

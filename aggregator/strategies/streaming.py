@@ -17,7 +17,7 @@ from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedPro
 from numpy.typing import NDArray
 
 from privacy.boundary.arrays import NUMPY, accumulate
-from privacy.boundary.flower import check_consistency, with_content
+from privacy.boundary.flower import array_records, check_consistency, metric_records, with_content
 
 LINEAR = (FedAvg, FedProx, FedAvgM, FedAdam, FedAdagrad, FedYogi)
 _AGGREGATIONS = frozenset(strategy.aggregate_train for strategy in LINEAR)
@@ -59,7 +59,13 @@ class Streaming(Strategy):
             else:
                 mean.add(reply)
             del reply
-        return self.inner.aggregate_train(server_round, [*mean.as_reply(), *failures])
+        stand_ins = mean.as_reply()
+        try:
+            return self.inner.aggregate_train(server_round, [*stand_ins, *failures])
+        finally:
+            for reply in stand_ins:  # Flower's own way of reading records would keep them until garbage is collected
+                for record in array_records(reply.content).values():
+                    record.clear()
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -99,8 +105,8 @@ class RunningMean:
         check_consistency([self._first.content, shape] if self._first else [shape], self._weighted_by)
         if self._first is None:
             self._first = with_content(reply, shape)
-        (arrays,) = reply.content.array_records.values()
-        (metrics,) = reply.content.metric_records.values()
+        (arrays,) = array_records(reply.content).values()
+        (metrics,) = metric_records(reply.content).values()
         weight = float(cast("float", metrics[self._weighted_by]))
         for key, array in arrays.items():
             if key not in self._arrays:
@@ -125,8 +131,8 @@ class RunningMean:
             record[key] = HeldArray(mean.astype(self._dtypes[key], copy=False))
         content = RecordDict(
             {
-                next(iter(self._first.content.array_records)): record,
-                next(iter(self._first.content.metric_records)): MetricRecord(
+                next(iter(array_records(self._first.content))): record,
+                next(iter(metric_records(self._first.content))): MetricRecord(
                     {**metrics, self._weighted_by: self._weight}
                 ),
             }
@@ -134,16 +140,26 @@ class RunningMean:
         return [with_content(self._first, content)]
 
 
+class AlreadyTaken(RuntimeError):
+    """A mean was asked for twice; it is handed over, and not kept."""
+
+
 class HeldArray(Array):
-    """A Flower `Array` over values in memory, serialised only for who asks for bytes."""
+    """A Flower `Array` over values in memory, which are handed over to the first who asks."""
 
     def __init__(self, values: NDArray[Any]) -> None:
-        values.setflags(write=False)
         self.__dict__.update(dtype=str(values.dtype), shape=tuple(values.shape), stype=NUMPY, _values=values)
 
     def numpy(self) -> NDArray[Any]:
-        """The values, read-only and not copied."""
-        return cast("NDArray[Any]", self.__dict__["_values"])
+        """The values, once: they are not kept here.
+
+        Raises:
+            AlreadyTaken: they were asked for before.
+        """
+        values: NDArray[Any] | None = self.__dict__.pop("_values", None)
+        if values is None:
+            raise AlreadyTaken("the mean of a streaming round was handed over already: keep what `numpy()` gave you")
+        return values
 
     @property
     def data(self) -> bytes:  # type: ignore[override]
@@ -177,7 +193,7 @@ def _keys_only(content: RecordDict) -> RecordDict:
 
 
 def _without_arrays(reply: Message) -> Message:
-    if not reply.has_content() or not reply.content.array_records:
+    if not reply.has_content() or not array_records(reply.content):
         return reply
     rest = RecordDict()
     for name, record in reply.content.items():

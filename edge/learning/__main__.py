@@ -51,45 +51,58 @@ def load_app(name: str, site: Site) -> ClientApp:
     return app
 
 
-def answer(app: ClientApp, workplace: Workplace, request: Request) -> Response:
-    """Run the app on one task; whatever goes wrong becomes a refusal in fixed words."""
+def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memoryview) -> tuple[Response, bytes]:
+    """Run the app on one task; whatever goes wrong becomes a refusal in fixed words.
+
+    Args:
+        brought: the joined arrays of the task.
+
+    Returns:
+        The response, and its packed arrays.
+    """
     try:
         message = flower.message_of(request.flower)
         flower.enter_run(message.metadata.run_id, workplace.node_id)
-        unpack(message, request.arrays, request.sizes, Encoding.EXACT, {})
+        unpack(message, brought, request.sizes, Encoding.EXACT, {})
         context = (
             Context(message.metadata.run_id, workplace.node_id, dict(workplace.node_config), RecordDict(), {})
             if request.context is None
             else flower.context_of(bytes(request.context))
         )
     except (flower.BadFlowerMessage, BadArrays) as why:
-        return Response(refusal=Refusal.BAD_MODEL, detail=str(why))
+        return _refused(Refusal.BAD_MODEL, str(why))
     base = arrays_of(message)
     try:
         reply = app(message, context)
         arrays = arrays_of(reply) if reply.has_content() else {}
         packed, sizes = pack(arrays, request.encoding, base)
     except Refused as no:
-        return Response(refusal=no.refusal, detail=str(no))
+        return _refused(no.refusal, str(no))
     except Exception as why:
         log.exception("the app raised an error")
-        return Response(refusal=Refusal.TRAINING_FAILED, detail=f"{type(why).__name__}: {why}")
+        return _refused(Refusal.TRAINING_FAILED, f"{type(why).__name__}: {why}")
     if reply.has_error():
-        return Response(refusal=Refusal.TRAINING_FAILED, detail=str(reply.error.reason))
+        return _refused(Refusal.TRAINING_FAILED, str(reply.error.reason))
     state = memoryview(flower.context_bytes(context)) if context.state else None
-    return Response(memoryview(flower.head_of(reply)), memoryview(packed), sizes, state)
+    return Response(memoryview(flower.head_of(reply)), sizes, state), packed
+
+
+def _refused(refusal: Refusal, detail: str) -> tuple[Response, bytes]:
+    return Response(refusal=refusal, detail=detail), b""
 
 
 def serve(requests: BinaryIO, responses: BinaryIO) -> None:
-    workplace = read_frame(requests, Workplace)
-    if workplace is None:
+    opening = read_frame(requests, Workplace)
+    if opening is None:
         return
+    workplace, _ = opening
     torch.set_num_threads(workplace.threads)
     connection = Database(Path(workplace.database), workplace.key).connect()
     budget = Budget(workplace.epsilon, workplace.delta, workplace.record_lifetime_s)
     app = load_app(workplace.app, Site(connection, PrivacyLedger(connection, budget)))
-    while (request := read_frame(requests, Request)) is not None:
-        write_frame(responses, answer(app, workplace, request))
+    while (frame := read_frame(requests, Request)) is not None:
+        response, packed = answer(app, workplace, *frame)
+        write_frame(responses, response, packed)
 
 
 def main() -> None:

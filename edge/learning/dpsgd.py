@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from privacy.accounting.composition import noise_multiplier_for
 from privacy.accounting.events import SampledGaussian
 
-NOISE_STEP = 0.1
+NOISE_STEP = 0.35
 """Learning rate times noise multiplier in `DpSgdPlan.within`: noise then moves a model equally far at every epsilon."""
 
 METRICS_NOISE = 2.0
@@ -59,7 +59,7 @@ class DpSgdPlan:
     noise_multiplier: float
     clip_norm: float = 0.5
     steps: int = 1
-    learning_rate: float = 0.04
+    learning_rate: float = 0.15
     sampling_rate: float = 1.0
     lot_size: int = 16
     metrics_noise_multiplier: float = 4.5
@@ -124,7 +124,7 @@ class TrainingOutcome:
     loss: float
 
 
-def train(  # noqa: PLR0917
+def train(
     model: nn.Module,
     x: Tensor,
     y: Tensor,

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 import structlog
 
-from edge.learning.protocol import Request, Response, Workplace, read_frame, write_frame
+from edge.learning.protocol import PIPE_BYTES, Request, Response, Workplace, read_frame, write_frame
 from privacy.boundary.messages import Refusal
 
 log = structlog.get_logger()
@@ -36,33 +36,37 @@ class TrainerProcess:
         """The child's process id while there is one."""
         return None if self._process is None else self._process.pid
 
-    def run(self, request: Request, timeout_s: float) -> Response:
+    def run(self, request: Request, arrays: bytes | memoryview, timeout_s: float) -> tuple[Response, memoryview]:
         """Do a task.
 
         Returns:
-            What the trainer answered; TRAINING_FAILED where it died or took longer than `timeout_s`.
+            What the trainer answered, and its packed arrays; TRAINING_FAILED where it died or took longer than
+            `timeout_s`.
         """
         process = self._started()
         overdue = threading.Timer(timeout_s, process.kill)
         overdue.start()
         try:
-            write_frame(cast("BinaryIO", process.stdin), request)
-            response = read_frame(cast("BinaryIO", process.stdout), Response)
+            write_frame(cast("BinaryIO", process.stdin), request, arrays)
+            answer = read_frame(cast("BinaryIO", process.stdout), Response)
         except BrokenPipeError:
-            response = None
+            answer = None
         finally:
             overdue.cancel()
             self._idle_since = time.monotonic()
-        if response is None:
+        if answer is None:
             code = self._end()
             log.error("the trainer died; what it reserved of privacy counts as spent", exit_code=code)
-            return Response(refusal=Refusal.TRAINING_FAILED, detail=f"the trainer ended with exit code {code}")
-        return response
+            detail = f"the trainer ended with exit code {code}"
+            return Response(refusal=Refusal.TRAINING_FAILED, detail=detail), memoryview(b"")
+        return answer
 
-    def reap_idle(self) -> None:
-        """End the trainer where it has been idle for long enough. Call this now and then."""
-        if self._process is not None and time.monotonic() - self._idle_since >= self._linger_s:
-            self._end()
+    def reap_idle(self) -> bool:
+        """End the trainer where it has been idle for long enough, and say whether. Call this now and then."""
+        if self._process is None or time.monotonic() - self._idle_since < self._linger_s:
+            return False
+        self._end()
+        return True
 
     def stop(self) -> None:
         if self._process is not None:
@@ -73,7 +77,9 @@ class TrainerProcess:
             return self._process
         self.stop()
         command = [sys.executable, "-m", "edge.learning"]
-        self._process = process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE_BYTES
+        )
         try:
             write_frame(cast("BinaryIO", process.stdin), self._workplace)
         except BrokenPipeError:

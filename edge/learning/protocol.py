@@ -1,14 +1,20 @@
-"""What a node and its trainer process say to each other over a pipe: frames of msgpack, each after its length."""
+"""What a node and its trainer process say to each other over a pipe.
+
+A frame is two lengths, a msgpack head, and bulk: the arrays, which go from memory to pipe to memory as they are.
+"""
 
 from __future__ import annotations
 
+import struct
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
 from privacy.boundary.messages import Encoding, Refusal
 
-LENGTH_BYTES = 8
+LENGTHS = struct.Struct(">QQ")
+PIPE_BYTES = 1 << 20
+"""Of each pipe, where the kernel allows: an array crosses in fewer turns of the two processes."""
 Frame = TypeVar("Frame", bound=msgspec.Struct)
 
 
@@ -32,38 +38,52 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One task: the Flower message, the joined arrays of its blob, and the app's state from before."""
+    """One task: the Flower message and the app's state from before. The joined arrays of its blob are its bulk."""
 
     flower: memoryview
-    arrays: memoryview
     sizes: list[int]
     encoding: Encoding
     context: memoryview | None
 
 
 class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What came of it: a packed reply and the app's new state, or a refusal. `detail` stays on the node."""
+    """What came of it: a reply and the app's new state, or a refusal. The packed arrays are its bulk.
+
+    `detail` stays on the node.
+    """
 
     flower: memoryview = memoryview(b"")
-    arrays: memoryview = memoryview(b"")
     sizes: list[int] = []
     context: memoryview | None = None
     refusal: Refusal | None = None
     detail: str = ""
 
 
-def write_frame(stream: BinaryIO, frame: msgspec.Struct) -> None:
-    data = msgspec.msgpack.encode(frame)
-    stream.write(len(data).to_bytes(LENGTH_BYTES, "big"))
-    stream.write(data)
+def write_frame(stream: BinaryIO, frame: msgspec.Struct, bulk: bytes | memoryview = b"") -> None:
+    head = msgspec.msgpack.encode(frame)
+    stream.write(LENGTHS.pack(len(head), len(bulk)) + head)
+    stream.write(bulk)
     stream.flush()
 
 
-def read_frame(stream: BinaryIO, kind: type[Frame]) -> Frame | None:
-    """The next frame; None where the other side has closed the pipe, also in the middle of a frame."""
-    length = stream.read(LENGTH_BYTES)
-    if len(length) < LENGTH_BYTES:
+def read_frame(stream: BinaryIO, kind: type[Frame]) -> tuple[Frame, memoryview] | None:
+    """The next frame and its bulk; None where the other side has closed the pipe, also in the middle of a frame."""
+    lengths = _read(stream, LENGTHS.size)
+    if lengths is None:
         return None
-    wanted = int.from_bytes(length, "big")
-    data = stream.read(wanted)
-    return msgspec.msgpack.decode(data, type=kind) if len(data) == wanted else None
+    head_bytes, bulk_bytes = LENGTHS.unpack(lengths)
+    head = _read(stream, head_bytes)
+    bulk = _read(stream, bulk_bytes)
+    if head is None or bulk is None:
+        return None
+    return msgspec.msgpack.decode(head, type=kind), bulk
+
+
+def _read(stream: BinaryIO, wanted: int) -> memoryview | None:
+    room = left = memoryview(bytearray(wanted))
+    while left:
+        read = stream.readinto(left)  # type: ignore[attr-defined]
+        if not read:
+            return None
+        left = left[read:]
+    return room

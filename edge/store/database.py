@@ -122,7 +122,7 @@ class Database:
             # Another process of this node may be doing the same: the first link stays.
             with suppress(FileExistsError):
                 self.path.hardlink_to(draft)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise StoreFull(f"no room to make store {self.path}: make room on that disk") from error
@@ -179,13 +179,13 @@ class Database:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self.key_id_path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise StoreUnavailable(f"{self.key_id_path} cannot be written ({error}): check the disk") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new name in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
 from edge.store.connection import Connection, transaction
+from edge.store.replies import LARGE_BYTES, ReplyFiles
 
 
 class Receipt(Enum):
@@ -96,35 +98,57 @@ class Inbox:
             ).fetchone()
         return int(row[0])
 
-    def answer(self, message_id: bytes, reply: bytes) -> None:
+    def answer(self, message_id: bytes, reply: bytes | bytearray) -> None:
         """Keep the reply; the same one again changes nothing.
+
+        A large one lies in a file beside the store, which is on disk before the transaction that names it.
 
         Raises:
             UnknownMessage: it was never received, or forgotten.
             AlreadyAnswered: it has another reply.
         """
         with transaction(self.connection):
-            known = self._reply_of(message_id)
-            if known is not None and known != reply:
+            if self._reply_of(message_id) is not None:
+                known = self.reply(message_id) or b""
+                if known == reply:
+                    return
                 raise AlreadyAnswered(
                     f"message {message_id.hex()} has a reply of {len(known)} bytes, and another one of {len(reply)} "
                     "bytes was made: send the first again"
                 )
+            in_file = len(reply) > LARGE_BYTES
+            if in_file:
+                self._files.write(message_id, reply)
+            kept = hashlib.sha256(reply).digest() if in_file else reply
             self.connection.execute(
-                "UPDATE inbox SET reply = ?, payload = x'' WHERE message_id = ?", (reply, message_id)
+                "UPDATE inbox SET reply = ?, in_file = ?, payload = x'' WHERE message_id = ?",
+                (kept, in_file, message_id),
             )
 
     def reply(self, message_id: bytes) -> bytes | None:
-        """The reply as it was made, or None while there is none."""
-        row = self.connection.execute("SELECT reply FROM inbox WHERE message_id = ?", (message_id,)).fetchone()
-        return None if row is None or row[0] is None else bytes(row[0])
+        """The reply as it was made, or None while there is none.
+
+        Raises:
+            CorruptStore: its file is not what was written, or gone.
+        """
+        row = self.connection.execute("SELECT reply, in_file FROM inbox WHERE message_id = ?", (message_id,)).fetchone()
+        if row is None or row[0] is None:
+            return None
+        return self._files.read(message_id, row[0]) if row[1] else bytes(row[0])
 
     def forget(self, before: float) -> int:
         """Drop what expired before `before`, answered or not; returns how many.
 
         Leave a margin to the present: a message that is forgotten, and comes again before it has expired, is new.
         """
-        return self.connection.execute("DELETE FROM inbox WHERE expires_at < ?", (before,)).rowcount
+        forgotten = self.connection.execute("DELETE FROM inbox WHERE expires_at < ?", (before,)).rowcount
+        known = self.connection.execute("SELECT message_id FROM inbox WHERE in_file").fetchall()
+        self._files.keep_only(message_id for (message_id,) in known)
+        return forgotten
+
+    @property
+    def _files(self) -> ReplyFiles:
+        return ReplyFiles.beside(self.connection.path)
 
     def _reply_of(self, message_id: bytes) -> bytes | None:
         row = self.connection.execute("SELECT reply FROM inbox WHERE message_id = ?", (message_id,)).fetchone()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from edge.store.connection import Connection, transaction
+from edge.store.inbox import Inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class OutboxItem:
 
     id: int
     topic: str
-    payload: bytes
+    payload: bytes | bytearray
     message_id: bytes
     expires_at: float
 
@@ -33,8 +34,12 @@ class Outbox:
 
     connection: Connection
 
-    def put(self, topic: str, payload: bytes, *, expires_at: float, message_id: bytes) -> int:
-        """Queue a message; where one of this `message_id` still waits, that one stays and its id is returned."""
+    def put(self, topic: str, payload: bytes | None, *, expires_at: float, message_id: bytes) -> int:
+        """Queue a message; where one of this `message_id` still waits, that one stays and its id is returned.
+
+        Args:
+            payload: None for the reply that the inbox keeps for this message, so that it is stored once.
+        """
         with transaction(self.connection):
             waiting = self.connection.execute("SELECT id FROM outbox WHERE message_id = ?", (message_id,)).fetchone()
             if waiting is not None:
@@ -45,19 +50,30 @@ class Outbox:
             ).fetchone()
         return int(row[0])
 
-    def pending(self, now: float) -> Iterator[OutboxItem]:
-        """What has not expired, oldest first. Between two items no statement is open: mark them `sent` as you go."""
+    def pending(self, now: float, without: Container[int] = ()) -> Iterator[OutboxItem]:
+        """What has not expired, oldest first, and not those `without`, whose payloads are not even read.
+
+        Between two items no statement is open: mark them `sent` as you go.
+        """
         last = 0
         while True:
             row = self.connection.execute(
-                "SELECT id, topic, payload, message_id, expires_at FROM outbox "
-                "WHERE id > ? AND expires_at > ? ORDER BY id LIMIT 1",
+                "SELECT id, topic, message_id, expires_at FROM outbox WHERE id > ? AND expires_at > ? "
+                "ORDER BY id LIMIT 1",
                 (last, now),
             ).fetchone()
             if row is None:
                 return
-            last = row[0]
-            yield OutboxItem(*row)
+            last, topic, message_id, expires_at = row
+            if last not in without and (payload := self._payload(last, message_id)) is not None:
+                yield OutboxItem(last, topic, payload, message_id, expires_at)
+
+    def _payload(self, item_id: int, message_id: bytes) -> bytes | None:
+        """None where the item has been sent, or what it answers was forgotten, meanwhile."""
+        row = self.connection.execute("SELECT payload FROM outbox WHERE id = ?", (item_id,)).fetchone()
+        if row is None:
+            return None
+        return Inbox(self.connection).reply(message_id) if row[0] is None else bytes(row[0])
 
     def sent(self, item_id: int) -> None:
         """The broker has it; an id that is gone already is no error."""

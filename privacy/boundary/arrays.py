@@ -31,7 +31,7 @@ STEP = struct.Struct("<f")
 NPY_PREAMBLE = 10
 NPY = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '([<>|][biufcmMSU]\d{1,4}(?:\[\w{1,9}\])?)', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:\d{1,19}, ?)*(?:\d{1,19})?)\), \} *\n",
+    rb"'shape': \(((?:\d{1,19}, ?){0,64}(?:\d{1,19})?)\), \} *\n",
     re.DOTALL,
 )
 BLOCK = 1 << 16

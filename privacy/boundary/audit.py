@@ -77,7 +77,9 @@ class AuditLog:
         self._clock = clock
         create_tables(connection)
 
-    def append(self, *, kind: str, recipient: str, payload: bytes, entries: Sequence[int] = (), note: str = "") -> int:
+    def append(
+        self, *, kind: str, recipient: str, payload: bytes | bytearray, entries: Sequence[int] = (), note: str = ""
+    ) -> int:
         """Write down what is about to leave; returns the row's number.
 
         Inside the caller's transaction it commits with it, so that a payload is queued if and only if it is logged.

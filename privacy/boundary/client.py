@@ -9,13 +9,15 @@ import paho.mqtt.client as mqtt
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from privacy.boundary.lean import LeanClient
+
 log = structlog.get_logger()
 
 RECONNECT_S = (1, 60)
 """The first pause before connecting again, and the longest."""
 
 
-class PatientClient(mqtt.Client):
+class PatientClient(LeanClient):
     """An MQTT 5 client whose messages are acknowledged by hand, and whose network thread ends with `stop` alone."""
 
     def __init__(self, client_id: str) -> None:

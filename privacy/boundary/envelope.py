@@ -15,13 +15,14 @@ from enum import StrEnum
 import msgspec
 from cryptography.exceptions import InvalidSignature, InvalidTag
 
-from privacy.boundary.messages import BODY, EVERYONE, SEALED, Body, Header, Kind, encode
+from privacy.boundary.messages import BODY, SEALED, Body, Header, Kind, encode_into, size_of
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate, Role
-from privacy.identity.keys import PrivateKeys
+from privacy.identity.keys import SEALED_KEY_BYTES, TAG_BYTES, PrivateKeys
 
 MAGIC = b"JG1"
 SIGNATURE_BYTES = 64
+HEADER_AT = len(MAGIC) + 2
 CONTEXT = b"jaga envelope 1\x00"
 CLOCK_SLACK_S = 300.0
 """A Pi's clock may be behind or ahead by this much before its messages are turned away."""
@@ -74,7 +75,7 @@ class Envelope:
     body: memoryview
 
     @classmethod
-    def parse(cls, payload: bytes | memoryview) -> Envelope:
+    def parse(cls, payload: bytes | bytearray | memoryview) -> Envelope:
         """Take a payload apart without copying its body.
 
         Raises:
@@ -115,8 +116,11 @@ class Envelope:
                 Reason.EXPIRED, f"good from {header.created_at:.0f} to {header.expires_at:.0f}, now {at:.0f}"
             )
 
-    def open(self, keys: PrivateKeys) -> Body:
+    def open(self, keys: PrivateKeys, *, in_place: bool = False) -> Body:
         """Decode the body, opening it first where it is sealed.
+
+        Args:
+            in_place: open it into the memory of the payload, which must be writable and is used up.
 
         Raises:
             Rejected: CANNOT_OPEN or MALFORMED.
@@ -127,7 +131,8 @@ class Envelope:
         plain: bytes | memoryview = self.body
         if header.sealed:
             try:
-                plain = keys.open(self.body, info=self.header_bytes)
+                opened = keys.open_in_place if in_place else keys.open
+                plain = opened(self.body, info=self.header_bytes)
             except (InvalidTag, ValueError) as why:
                 raise Rejected(Reason.CANNOT_OPEN, header.kind) from why
         try:
@@ -136,38 +141,47 @@ class Envelope:
             raise Rejected(Reason.MALFORMED, f"{header.kind}: {why}") from why
 
 
-def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate | None = None) -> bytes:
-    """Encode, seal (where the kind demands it) and sign a message.
+def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate | None = None) -> bytearray:
+    """Encode, seal (where the kind demands it) and sign a message, in memory that is made once and not copied.
 
     Raises:
         ValueError: header, body and recipient contradict each other.
     """
     if BODY.get(header.kind) is not type(body) or header.sealed is not (header.kind in SEALED):
         raise ValueError(f"a {header.kind} cannot carry {type(body).__name__} with sealed={header.sealed}")
-    header_bytes = msgspec.msgpack.encode(header)
-    plain = encode(body)
+    payload = begin(header)
+    start = len(payload)
+    at = start + SEALED_KEY_BYTES if header.sealed else start
+    payload.extend(bytes(at - start + size_of(body) + TAG_BYTES))
+    encode_into(body, payload, at)
     try:  # structs are checked when they are read: what nobody could read must not go out
-        msgspec.msgpack.decode(header_bytes, type=Header)
-        msgspec.msgpack.decode(plain, type=type(body))
+        msgspec.msgpack.decode(payload[HEADER_AT : start - SIGNATURE_BYTES], type=Header)
+        with memoryview(payload) as view:
+            msgspec.msgpack.decode(view[at:], type=type(body))
     except msgspec.ValidationError as why:
         raise ValueError(f"a {header.kind} that its recipient would turn away: {why}") from why
-    if not header.sealed:
-        return _assemble(identity, header_bytes, plain)
-    if recipient is None or recipient.party != header.recipient or recipient.sealing_key is None:
-        raise ValueError(f"a {header.kind} is sealed to the certificate of {header.recipient}")
-    return _assemble(identity, header_bytes, recipient.sealing_key.seal(plain, info=header_bytes))
+    if header.sealed:
+        if recipient is None or recipient.party != header.recipient or recipient.sealing_key is None:
+            raise ValueError(f"a {header.kind} is sealed to the certificate of {header.recipient}")
+        payload.extend(bytes(TAG_BYTES))
+        with memoryview(payload) as view:
+            recipient.sealing_key.seal_in_place(view[start:], info=bytes(view[HEADER_AT : start - SIGNATURE_BYTES]))
+    sign(identity, payload)
+    return payload
 
 
-def wrap_blob(identity: Identity, header: Header, closed: bytes | bytearray) -> bytes:
-    """Sign packed arrays that are already under their content key."""
-    if header.kind is not Kind.BLOB or header.recipient != EVERYONE or header.sealed:
-        raise ValueError(f"not the header of a blob: {header}")
-    return _assemble(identity, msgspec.msgpack.encode(header), closed)
+def begin(header: Header) -> bytearray:
+    """The beginning of an envelope, with room for its signature; its body, as it travels, is to be added."""
+    head = msgspec.msgpack.encode(header)
+    return bytearray(b"".join((MAGIC, len(head).to_bytes(2, "big"), head, bytes(SIGNATURE_BYTES))))
 
 
-def _assemble(identity: Identity, header: bytes, body: bytes | bytearray) -> bytes:
-    signature = identity.keys.signing.sign(_signed(header, body))
-    return b"".join((MAGIC, len(header).to_bytes(2, "big"), header, signature, body))
+def sign(identity: Identity, payload: bytearray) -> None:
+    """Fill in the signature of an envelope that is complete but for it."""
+    with memoryview(payload) as view:
+        end = HEADER_AT + int.from_bytes(view[len(MAGIC) : HEADER_AT], "big")
+        body = end + SIGNATURE_BYTES
+        view[end:body] = identity.keys.signing.sign(_signed(bytes(view[HEADER_AT:end]), view[body:]))
 
 
 def _signed(header: bytes, body: bytes | bytearray | memoryview) -> bytes:

@@ -13,7 +13,7 @@ os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # before the first import of flwr: n
 import logging
 from collections.abc import Iterator, Mapping
 
-from flwr.app import Array, ArrayRecord, Context, Error, Message, Metadata, RecordDict
+from flwr.app import Array, ArrayRecord, Context, Error, Message, Metadata, MetricRecord, RecordDict
 
 # --- not public ------------------------------------------------------------------------------------------------------
 from flwr.app.message import make_message
@@ -67,6 +67,20 @@ def array_items(content: RecordDict) -> Iterator[tuple[str, str, Array]]:
                 yield name, key, array
 
 
+def array_records(content: RecordDict) -> dict[str, ArrayRecord]:
+    """The array records of a message's content, by name.
+
+    Flower's own property of that name leaves a reference cycle behind, which keeps all of the content's arrays in
+    memory until the garbage collector comes by.
+    """
+    return {name: record for name, record in content.items() if isinstance(record, ArrayRecord)}
+
+
+def metric_records(content: RecordDict) -> dict[str, MetricRecord]:
+    """The metric records of a message's content, by name; see `array_records`."""
+    return {name: record for name, record in content.items() if isinstance(record, MetricRecord)}
+
+
 def head_of(message: Message) -> bytes:
     """The message as bytes, without the bytes of its arrays (their names, dtypes and shapes stay)."""
     if not message.has_content():
@@ -99,14 +113,20 @@ def message_of(head: bytes | memoryview) -> Message:
 
 def fill(message: Message, arrays: Mapping[tuple[str, str], Array]) -> None:
     """Put arrays, by (record name, key), in the places that `message_of` left empty."""
-    for name, key, _ in list(array_items(message.content)):
-        message.content.array_records[name][key] = arrays[name, key]
+    for name, record in array_records(message.content).items():
+        for key in list(record):
+            record[key] = arrays[name, key]
 
 
 def refusal_message(task: Metadata, refusal: Refusal) -> Message:
     """What Flower's strategies get for a task that a node refused: an error whose reason is one of the fixed words."""
     code = ErrorCode.CLIENT_APP_RAISED_EXCEPTION if refusal is Refusal.TRAINING_FAILED else ErrorCode.NODE_UNAVAILABLE
     return Message(Error(code, refusal.value), reply_to=make_message(metadata=task, content=RecordDict()))
+
+
+def spoiled(reply: Message, refusal: Refusal) -> Message:
+    """An error in the place of a reply whose content cannot be used; it is the same node's, to the same task."""
+    return make_message(metadata=reply.metadata, error=Error(ErrorCode.NODE_UNAVAILABLE, refusal.value))
 
 
 def check_reply(reply: Message, task: Metadata, node_id: int) -> None:

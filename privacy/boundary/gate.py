@@ -42,7 +42,7 @@ def presence(identity: Identity, session: bytes, *, online: bool, software: str)
         False,
     )
     body = Presence(identity.certificate.der, online, session, software)
-    return Will(topics.presence(identity.party), wrap(identity, header, body))
+    return Will(topics.presence(identity.party), bytes(wrap(identity, header, body)))
 
 
 class Gate:
@@ -60,7 +60,7 @@ class Gate:
         self._ledger = ledger
         self._allow_unaccounted = allow_unaccounted
 
-    def release(self, task: Header, reply: Reply, recipient: Certificate) -> bytes:
+    def release(self, task: Header, reply: Reply, recipient: Certificate) -> bytearray:
         """The reply to `task` as the payload to publish; what goes out is in the audit log when this returns.
 
         Raises:

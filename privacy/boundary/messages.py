@@ -14,6 +14,9 @@ import msgspec
 MESSAGE_ID_BYTES = 16
 DIGEST_BYTES = 32
 EVERYONE = "*"
+SMALL_BYTES = 1024
+SIZE_BYTES = 9
+"""Of a number in msgpack, at most."""
 
 Id = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
@@ -135,3 +138,18 @@ SEALED = frozenset({Kind.TASK, Kind.REPLY})
 
 def encode(body: Body) -> bytes:
     return msgspec.msgpack.encode(body)
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def encode_into(body: Body, buffer: bytearray, at: int) -> None:
+    """Write a body into `buffer`, from `at`; the buffer ends with it afterwards."""
+    _ENCODER.encode_into(body, buffer, at)
+
+
+def size_of(body: Body) -> int:
+    """About how many bytes `body` takes, and not less where that matters: so that a buffer need not grow."""
+    if isinstance(body, Reply):
+        return len(body.flower) + len(body.arrays) + SIZE_BYTES * len(body.sizes) + SMALL_BYTES
+    return SMALL_BYTES

@@ -49,6 +49,8 @@ log = structlog.get_logger()
 KEEPALIVE_S = 30
 DEAD_LINE_MS = 90_000
 """How long what was sent may stay unacknowledged by the other machine's kernel before the line counts as dead."""
+UNSENT_BYTES = 128 * 1024
+"""How much the kernel may hold that is not on its way yet."""
 MAX_PACKET_BYTES = 64 * 1024 * 1024
 PACKET_HEAD_BYTES = 64
 """More than MQTT puts before a topic and a payload."""
@@ -108,10 +110,10 @@ class BrokerUrl:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as it came: `retained` is true where the broker had kept it."""
+    """A message as it came: `retained` is true where the broker had kept it. The payload is not a copy."""
 
     topic: str
-    payload: bytes
+    payload: memoryview
     retained: bool
 
 
@@ -256,7 +258,7 @@ class Connection:
                 self._client.unsubscribe(pattern)
 
     def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, expires_in_s: float | None = None
+        self, topic: str, payload: bytes | bytearray, *, retain: bool = False, expires_in_s: float | None = None
     ) -> Future[None]:
         """Send at least once (QoS 1).
 
@@ -329,8 +331,9 @@ class Connection:
         self._trouble = trouble
 
     def _logged(self, _client: mqtt.Client, _userdata: object, level: int, text: str) -> None:
-        if level == LogLevel.MQTT_LOG_ERR:  # names the cause of the disconnection that follows
-            self._trouble = text
+        _, named, cause = text.partition(" on socket: ")  # "failed to receive on socket: …", then it disconnects
+        if level == LogLevel.MQTT_LOG_ERR and named:
+            self._trouble = cause
 
     def _subscribed(
         self, _client: mqtt.Client, _userdata: object, _mid: int, codes: list[ReasonCode], _properties: object
@@ -356,7 +359,7 @@ class Connection:
             if handler is None:
                 log.info("message on a topic that nobody here is subscribed to any more", topic=topic)
             else:
-                handler(Delivery(topic, bytes(message.payload), message.retain))
+                handler(Delivery(topic, memoryview(message.payload), message.retain))
         except Exception:
             log.exception("message not handled; the broker will deliver it again", topic=topic)
             return
@@ -375,6 +378,10 @@ class Connection:
     def _socket_opened(self, _client: mqtt.Client, _userdata: object, opened: object) -> None:
         if isinstance(opened, socket.socket):
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_LINE_MS)
+            # Or a ping waits in the kernel behind megabytes that a slow line has yet to take.
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+            # Or a small message waits for the acknowledgement of the one before, 40 ms.
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _socket_closing(self, _client: mqtt.Client, _userdata: object, closing: object) -> None:
         self._connected.clear()

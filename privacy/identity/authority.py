@@ -7,7 +7,7 @@ travels to the authority. The authority decides name and role; what the request 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,6 +153,20 @@ class CertificateAuthority:
         pem = self.sign(request(keys), party=party, role=role, hosts=hosts)
         der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
         return Identity(keys, self.anchor.verify(der), self.anchor)
+
+    def revocation_list(self, serials: Mapping[int, datetime]) -> bytes:
+        """The certificates that were taken back, and when, as the list (PEM) that a broker reads as its `crlfile`.
+
+        It is as valid as the authority itself: a broker that gets no new one must not shut everybody out.
+        """
+        now = datetime.now(UTC)
+        builder = x509.CertificateRevocationListBuilder(
+            self.certificate.subject, now - CLOCK_SLACK, self.certificate.not_valid_after_utc
+        )
+        for serial, at in serials.items():
+            revoked = x509.RevokedCertificateBuilder(serial, at).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self.key, None).public_bytes(serialization.Encoding.PEM)
 
     def save(self, folder: Path) -> None:
         """Write `authority.key` (owner only) and `authority.pem`."""

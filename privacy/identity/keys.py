@@ -2,6 +2,10 @@
 
 The signing key is Ed25519. The sealing key is the hybrid of ML-KEM-768 and X25519 (HPKE, RFC 9180, suite
 `MLKEM768-X25519`): what is recorded on the wire today stays closed to a quantum computer of tomorrow.
+
+A sealed message is `SEALED_KEY_BYTES` of HPKE, which hold a fresh key, then the message under that key (AES-256-GCM).
+So a model is encrypted where it lies, and opened where it lies: HPKE alone would make a copy at both ends. The key is
+used once, hence the constant nonce.
 """
 
 from __future__ import annotations
@@ -11,11 +15,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import (
     AEAD,
     KDF,
@@ -29,6 +34,11 @@ SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 MLKEM_SEED_BYTES = 64
 MLKEM_PUBLIC_BYTES = 1184
 X25519_BYTES = 32
+CONTENT_KEY_BYTES = 32
+TAG_BYTES = 16
+SEALED_KEY_BYTES = 1088 + X25519_BYTES + CONTENT_KEY_BYTES + TAG_BYTES
+"""ML-KEM-768's ciphertext, X25519's public key, and the content key with its tag."""
+NONCE = bytes(12)
 
 
 class BadKey(ValueError):
@@ -45,8 +55,19 @@ class SealingPublicKey:
         if len(self.raw) != MLKEM_PUBLIC_BYTES + X25519_BYTES:
             raise BadKey(f"a sealing key has {MLKEM_PUBLIC_BYTES + X25519_BYTES} bytes, got {len(self.raw)}")
 
-    def seal(self, plaintext: bytes | memoryview, *, info: bytes) -> bytes:
+    def seal(self, plaintext: bytes | bytearray | memoryview, *, info: bytes) -> bytes:
         """Close `plaintext` for the key's owner; `info` must be the same at both ends.
+
+        Raises:
+            BadKey: the bytes are no valid public key.
+        """
+        room = bytearray(SEALED_KEY_BYTES + len(plaintext) + TAG_BYTES)
+        room[SEALED_KEY_BYTES:-TAG_BYTES] = plaintext
+        self.seal_in_place(memoryview(room), info=info)
+        return bytes(room)
+
+    def seal_in_place(self, room: memoryview, *, info: bytes) -> None:
+        """Close what lies in `room` after `SEALED_KEY_BYTES` and before the last `TAG_BYTES`, which are filled in.
 
         Raises:
             BadKey: the bytes are no valid public key.
@@ -56,9 +77,11 @@ class SealingPublicKey:
                 MLKEM768PublicKey.from_public_bytes(self.raw[:MLKEM_PUBLIC_BYTES]),
                 X25519PublicKey.from_public_bytes(self.raw[MLKEM_PUBLIC_BYTES:]),
             )
-            return SUITE.encrypt(plaintext, public, info=info)  # ValueError: an X25519 point of low order
-        except ValueError as why:
+            content_key = os.urandom(CONTENT_KEY_BYTES)
+            room[:SEALED_KEY_BYTES] = SUITE.encrypt(content_key, public, info=info)
+        except ValueError as why:  # an X25519 point of low order, for one
             raise BadKey(f"not a valid sealing key: {why}") from why
+        AESGCM(content_key).encrypt_into(NONCE, room[SEALED_KEY_BYTES:-TAG_BYTES], None, room[SEALED_KEY_BYTES:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +102,31 @@ class PrivateKeys:
             self.mlkem.public_key().public_bytes_raw() + self.x25519.public_key().public_bytes_raw()
         )
 
-    def open(self, sealed: bytes | memoryview, *, info: bytes) -> bytes:
+    def open(self, sealed: bytes | bytearray | memoryview, *, info: bytes) -> bytes:
         """Open what was sealed to this party.
 
         Raises:
             cryptography.exceptions.InvalidTag: sealed to someone else, damaged, or `info` differs.
         """
-        return SUITE.decrypt(sealed, MLKEM768X25519PrivateKey(self.mlkem, self.x25519), info=info)
+        content_key = self._content_key(sealed, info)
+        return AESGCM(content_key).decrypt(NONCE, memoryview(sealed)[SEALED_KEY_BYTES:], None)
+
+    def open_in_place(self, sealed: memoryview, *, info: bytes) -> memoryview:
+        """Open what was sealed to this party into the memory where it lies; nobody can open it again.
+
+        Raises:
+            cryptography.exceptions.InvalidTag: sealed to someone else, damaged, or `info` differs.
+        """
+        content_key = self._content_key(sealed, info)
+        plain = sealed[SEALED_KEY_BYTES:-TAG_BYTES]
+        AESGCM(content_key).decrypt_into(NONCE, sealed[SEALED_KEY_BYTES:], None, plain)
+        return plain
+
+    def _content_key(self, sealed: bytes | bytearray | memoryview, info: bytes) -> bytes:
+        if len(sealed) < SEALED_KEY_BYTES + TAG_BYTES:
+            raise InvalidTag
+        private = MLKEM768X25519PrivateKey(self.mlkem, self.x25519)
+        return SUITE.decrypt(memoryview(sealed)[:SEALED_KEY_BYTES], private, info=info)
 
     def save(self, folder: Path) -> None:
         """Write `signing.key` (PEM, for TLS too) and `sealing.key` (raw), readable by the owner only."""

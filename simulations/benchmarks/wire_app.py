@@ -30,7 +30,7 @@ server = ServerApp()
 
 @client.train()
 def train(message: Message, _context: Context) -> Message:
-    weights = message.content["arrays"]["w"].numpy()
+    (weights,) = message.content.array_records["arrays"].to_numpy_ndarrays()
     arrays = ArrayRecord({"w": Array(weights + np.float32(1.0))})
     return Message(RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": 1})}), reply_to=message)
 

@@ -100,7 +100,7 @@ class Deployment:
         file = settings.write(self._folder / "centre.json")
         log = self._folder / "centre.log"
         with log.open("wb") as out:
-            command = [sys.executable, "-m", "simulations.benchmarks.wire_centre", file]
+            command = [sys.executable, "-m", "simulations.benchmarks.wire_centre", str(file)]
             status = tether.spawn(command, stdout=out, stderr=out).wait()
         if status:
             said = "\n  ".join(log.read_text("utf-8", "replace").splitlines()[-LOG_LINES_QUOTED:])

@@ -19,6 +19,7 @@ from aggregator.records.nodes import Nodes
 from aggregator.records.tensors import to_safetensors
 from edge.learning.app import PLAN_KEYS
 from edge.learning.dpsgd import DpSgdPlan
+from privacy.identity.keys import write_private
 from simulations import tether
 from simulations.demo.sites import Site
 from simulations.world.pretraining import State
@@ -49,7 +50,7 @@ class Centre:
         deadline_s: float,
     ) -> None:
         """Enrol the nodes, register the first model, and write `central.toml` and the run file."""
-        (self.folder / "central.toml").write_text(tomli_w.dumps({"broker": broker_url}), "utf-8")
+        write_private(self.folder / "central.toml", tomli_w.dumps({"broker": broker_url}).encode())
         records = self._records()
         try:
             for site in sites:

@@ -84,10 +84,10 @@ class DemoSettings:
 
 @dataclass(frozen=True, slots=True)
 class BrokerNote:
-    """What the screen says of the broker."""
+    """What the screen says of the broker; `address` is without a password."""
 
     kind: str
-    url: str
+    address: str
     caveats: tuple[str, ...]
 
 
@@ -136,17 +136,17 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
     budget = Budget(settings.epsilon, DELTA, RECORD_LIFETIME_S)
     with ExitStack() as stack:
         parties = _parties(settings)
-        note = _broker(settings, stack)
+        url, note = _broker(settings, stack)
         audience.scene(scene, note, plan)
-        sites = list(provision(settings.folder / "nodes", scene, parties.authority, note.url, budget, settings.seed))
+        sites = list(provision(settings.folder / "nodes", scene, parties.authority, url, budget, settings.seed))
         for site in sites:
             _trust(settings, site.folder / "credentials")
-        eavesdropper = Eavesdropper(note.url, settings.folder / "observer", settings.folder / "wire.recording")
+        eavesdropper = Eavesdropper(url, settings.folder / "observer", settings.folder / "wire.recording")
         eavesdropper.start()
         stack.callback(eavesdropper.stop)
         _sense(sites, stack, audience)
         centre = Centre(settings.folder / "centre")
-        centre.prepare(note.url, sites, start, plan, task=TASK, rounds=settings.rounds, deadline_s=ROUND_DEADLINE_S)
+        centre.prepare(url, sites, start, plan, task=TASK, rounds=settings.rounds, deadline_s=ROUND_DEADLINE_S)
         for event in centre.run():
             audience.training(event)
         audience.step("stopping the nodes and reading their books")
@@ -267,15 +267,15 @@ def _trust(settings: DemoSettings, credentials: Path) -> None:
         shutil.copyfile(settings.broker_ca, credentials / BROKER_AUTHORITY)
 
 
-def _broker(settings: DemoSettings, stack: ExitStack) -> BrokerNote:
+def _broker(settings: DemoSettings, stack: ExitStack) -> tuple[str, BrokerNote]:
+    """The broker's URL, and what to say of it."""
     if settings.broker is not None:
-        BrokerUrl.parse(settings.broker)
         caveat = "This broker is not the demo's own: what it enforces is not known here."
-        return BrokerNote("external", settings.broker, (caveat,))
+        return settings.broker, BrokerNote("external", str(BrokerUrl.parse(settings.broker)), (caveat,))
     folder = settings.folder / "broker"
     credentials = BrokerCredentials.in_folder(folder / "credentials")
     broker = stack.enter_context(start_broker("auto", folder, credentials, observer=True))
-    return BrokerNote(broker.kind, broker.url, broker.caveats)
+    return broker.url, BrokerNote(broker.kind, broker.url, broker.caveats)
 
 
 def _sense(sites: list[Site], stack: ExitStack, audience: Audience) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -58,7 +59,7 @@ class Screen:
             f"clipping at {plan.clip_norm:g}",
             highlight=False,
         )
-        self._console.print(f"broker: [bold]{broker.kind}[/] at {broker.url}", highlight=False)
+        self._console.print(f"broker: [bold]{broker.kind}[/] at {broker.address}", highlight=False)
         for caveat in broker.caveats:
             self._console.print(f"  [yellow]! {caveat}[/]", highlight=False)
 
@@ -75,7 +76,11 @@ class Screen:
         if event.kind is EventKind.RUN_STARTED:
             self._progress.update(self._rounds, total=details["rounds"], completed=event.round, visible=True)
         elif event.kind is EventKind.WAITING:
-            self._console.print(f"[yellow]… the centre waits: {details}[/]", highlight=False)
+            if details["missing"]:
+                names, left_s = ", ".join(details["missing"]), details["seconds_left"]
+                self._console.print(
+                    f"[yellow]… the centre waits {left_s:.0f} s at most for {names}[/]", highlight=False
+                )
         elif event.kind is EventKind.TRAINING_PLANNED:
             self._progress.reset(self._replies, total=len(details.get("nodes", [])) or None, visible=True)
         elif event.kind is EventKind.TRAINING_REPLY:
@@ -93,9 +98,14 @@ def show(report: DemoReport, console: Console) -> None:
 
 
 def rounds_table(rounds: tuple[RoundFigures, ...]) -> Table:
-    table = Table(title="Rounds", caption="loss and error: on held-out later days; reported: by the nodes, noised")
-    for column in ("round", "nodes", "loss", "error, min", "reported", "epsilon", "down, B", "up, B", "seconds"):
-        table.add_column(column, justify="right")
+    caption = (
+        "loss, error (minutes): of the round's model, on held-out later days\n"
+        "reported: error of the model before the round, noised by the nodes\n"
+        "epsilon: of the node that spent most; down, up: bytes of payloads, all nodes"
+    )
+    table = Table(title="Rounds", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    for column in ("round", "nodes", "loss", "error", "reported", "epsilon", "down", "up", "seconds"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rounds:
         reported = "-" if row.reported_error_minutes is None else f"{row.reported_error_minutes:.1f}"
         table.add_row(

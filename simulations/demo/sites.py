@@ -157,6 +157,6 @@ def provision(
                 "record_lifetime_days": budget.record_lifetime_s / DAY_S,
             },
         }
-        (home / "node.toml").write_text(tomli_w.dumps(config), "utf-8")
+        write_private(home / "node.toml", tomli_w.dumps(config).encode())
         sites.append(Site(zone, home, identity, budget))
     return sites

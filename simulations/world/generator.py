@@ -78,7 +78,7 @@ class World:
         names = [f"{place.zone_names}-{zone + 1}" for zone in zone_of]
         closed = {slot for slot in range(self.days * SLOTS_A_DAY) if not lively[:, slot].any()}
         return [
-            Contact(int(window) * WINDOW_S, str(a), str(b), names[a], names[b])
+            Contact(int(window) * WINDOW_S, f"person-{a}", f"person-{b}", names[a], names[b])
             for window, a, b in sorted(found)
             if window < self.days * DAY_S // WINDOW_S and window // WINDOWS_PER_SLOT not in closed
         ]

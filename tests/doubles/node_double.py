@@ -116,6 +116,26 @@ class NodeDouble:
         }
         return wrap(self.identity, Header(**{**fields, **changes}), body, self._directory.certificate("leader"))
 
+    def for_another(self, task: Header) -> bytes:
+        """A reply that is sealed to this node itself, and published for the leader to find."""
+        return wrap(
+            self.identity,
+            Header(
+                Kind.REPLY,
+                task.federation,
+                self.identity.party,
+                self.identity.party,
+                task.run_id,
+                secrets.token_bytes(16),
+                task.message_id,
+                time.time(),
+                time.time() + 60,
+                True,
+            ),
+            Reply(),
+            self.identity.certificate,
+        )
+
     def _connected(self) -> None:
         here = presence(self.identity, self._session, online=True, software="double")
         self.connection.publish(here.topic, here.payload, retain=True)

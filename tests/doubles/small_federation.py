@@ -1,5 +1,7 @@
 """A federation in a folder for tests: authority, leader, a broker for real, and node doubles."""
 
+import secrets
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +10,11 @@ from flwr.clientapp import ClientApp
 from node_double import NodeDouble
 
 from aggregator.grid import MqttGrid
+from aggregator.records.database import Records
+from aggregator.records.nodes import Nodes
+from privacy.boundary import topics
 from privacy.boundary.messages import Refusal
-from privacy.boundary.wire import BrokerUrl
+from privacy.boundary.wire import BrokerUrl, Connection, Delivery, tls_context
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role, node_party
 from simulations.broker import Broker, BrokerCredentials, start_broker
@@ -44,6 +49,49 @@ class SmallFederation:
         if not folder.exists():
             self.authority.enrol(node_party(node_id), Role.NODE).save(folder)
         return folder
+
+    def enrolled(self, records: Records, node_id: int, name: str) -> None:
+        """Note a node in the records, as `jaga-central nodes enroll` does."""
+        Nodes(records).enrol(name, Identity.load(self.credentials(node_id)).certificate)
+
+    def retained(self, pattern: str) -> list[Delivery]:
+        """What the broker keeps under a topic filter, as the leader sees it."""
+        heard: list[Delivery] = []
+        marker = f"{topics.PREFIX}/claim/{secrets.token_hex(8)}/marker"
+        done = threading.Event()
+
+        def hear(delivery: Delivery) -> None:
+            if delivery.topic == marker:
+                done.set()
+            else:
+                heard.append(delivery)
+
+        party = self.leader.party
+        connection = Connection(
+            BrokerUrl.parse(self.url),
+            f"{party}-{secrets.token_hex(8)}",
+            tls=tls_context(self.folder / "leader"),
+            on_connected=lambda: connection.publish(marker, b"end"),
+        )
+        connection.subscribe(pattern, hear)
+        connection.subscribe(marker, hear)
+        connection.start()
+        try:
+            assert done.wait(SOON_S)
+        finally:
+            connection.stop()
+        return heard
+
+    def publish_as(self, party: str, topic: str, payload: bytes) -> None:
+        """Publish over a connection with a party's own certificate, which the broker lets write what it may write."""
+        connection = Connection(
+            BrokerUrl.parse(self.url), f"{party}-{secrets.token_hex(8)}", tls=tls_context(self.folder / party)
+        )
+        connection.start()
+        try:
+            connection.publish(topic, payload).result(SOON_S)
+        finally:
+            connection.stop()
 
     def node(
         self, node_id: int, app: ClientApp | Callable[[Message], Message | Refusal], **options: object

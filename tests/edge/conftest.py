@@ -1,6 +1,5 @@
 """What the tests of a node's store and sensing share."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,15 +22,6 @@ def connection(database: Database) -> Iterator[Connection]:
     connection = database.connect()
     yield connection
     connection.close()
-
-
-@pytest.fixture
-def sociopatterns() -> Path:
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("JAGA_SHARED_DATA", beside)) / "sociopatterns"
-    if not folder.is_dir():
-        pytest.skip(f"no real data in {folder}: set JAGA_SHARED_DATA (files from sociopatterns.org)")
-    return folder
 
 
 @pytest.fixture

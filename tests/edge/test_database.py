@@ -226,7 +226,7 @@ def test_a_migration_that_fails_is_undone_as_a_whole(connection):
 
 def test_a_semicolon_inside_a_statement_does_not_end_it(connection):
     trigger = (
-        "CREATE TRIGGER t AFTER INSERT ON meta BEGIN\n  DELETE FROM blobs; -- one; two\n  DELETE FROM outbox;\nEND;\n"
+        "CREATE TRIGGER t AFTER INSERT ON meta BEGIN\n  DELETE FROM inbox; -- one; two\n  DELETE FROM outbox;\nEND;\n"
     )
     assert list(Migration(1, trigger + "SELECT ';';").statements()) == [trigger, "SELECT ';';"]
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from itertools import islice
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -115,7 +116,9 @@ def test_what_has_not_expired_is_pending_in_the_order_it_was_put(connection, mes
     for i, (payload, expires_at) in enumerate(messages):
         outbox.put("jaga/1/reply/n", payload, expires_at=expires_at, message_id=b"%d" % i)
     expected = [(b"%d" % i, p) for i, (p, expires_at) in enumerate(messages) if expires_at > now]
-    assert [(item.message_id, item.payload) for item in outbox.pending(now)] == expected
+    # One more than there can be: a queue that came round again would not end.
+    pending = islice(outbox.pending(now), len(messages) + 1)
+    assert [(item.message_id, item.payload) for item in pending] == expected
     assert outbox.drop_expired(now) == len(messages) - len(expected)
     assert len(list(outbox.pending(-1))) == len(expected)
 

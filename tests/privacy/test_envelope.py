@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from privacy.boundary import topics
 from privacy.boundary.directory import Directory
-from privacy.boundary.envelope import CLOCK_SLACK_S, Envelope, Reason, Rejected, wrap, wrap_blob
+from privacy.boundary.blob import close
+from privacy.boundary.envelope import CLOCK_SLACK_S, Envelope, Reason, Rejected, wrap
 from privacy.boundary.messages import (
     EVERYONE,
     BlobReference,
@@ -229,12 +230,11 @@ def test_a_header_of_other_values_is_turned_away(values):
 
 @given(st.binary(max_size=200) | ANYTHING.map(msgspec.msgpack.encode))
 def test_a_body_of_other_values_is_turned_away(plain):
-    try:
-        head, body = AT_LEADER.receive(topics.reply(NODE_NAME), forged_reply(plain), now=NOW)
-    except Rejected as why:
-        assert why.reason is Reason.MALFORMED
+    payload = forged_reply(plain)
+    if plain == b"\x80":  # an empty map is an empty reply
+        assert AT_LEADER.receive(topics.reply(NODE_NAME), payload, now=NOW)[1] == Reply()
     else:
-        assert (head.sender, body) == (NODE_NAME, Reply()), "an empty map is an empty reply"
+        assert reason(topics.reply(NODE_NAME), payload, AT_LEADER) is Reason.MALFORMED
 
 
 BOMBS = {
@@ -325,7 +325,7 @@ def test_a_message_that_lies_about_its_seal_is_turned_away(kind):
 
 
 def test_a_blob_does_not_come_in_where_messages_do():
-    payload = wrap_blob(LEADER, header(Kind.BLOB, "leader", EVERYONE), b"closed")
+    payload = close(LEADER, header(Kind.BLOB, "leader", EVERYONE), [b"closed"]).payload
     assert reason(topics.blob(hashlib.sha256(payload).digest()), payload, AT_NODE) is Reason.WRONG_TOPIC
 
 
@@ -531,4 +531,4 @@ def test_a_refusal_is_one_of_the_fixed_words():
 )
 def test_a_blob_has_the_header_of_a_blob(head):
     with pytest.raises(ValueError, match="not the header of a blob"):
-        wrap_blob(LEADER, head, b"")
+        close(LEADER, head, [])

@@ -73,6 +73,12 @@ def flipped(data: bytes, position: int, mask: int) -> bytes:
     return data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :]
 
 
+def with_one_bit_changed(data: bytes) -> Iterator[bytes]:
+    for position in range(len(data)):
+        for bit in range(8):
+            yield flipped(data, position, 1 << bit)
+
+
 @pytest.fixture
 def loose_umask() -> Iterator[None]:
     before = os.umask(0)
@@ -157,14 +163,15 @@ def test_a_certificate_says_who_a_party_is_and_holds_both_its_keys(party, role):
     assert shown.sealing_key == identity.keys.sealing_public
 
 
-@given(st.integers(0, 10_000), st.integers(1, 255))
-def test_no_changed_byte_changes_what_a_certificate_says(position, mask):
-    try:
-        shown = OURS.anchor.verify(flipped(NODE.certificate.der, position, mask))
-    except UntrustedCertificate:
-        return
-    # The one byte that says how many bits at the end are unused is covered by no signature.
-    assert replace(shown, der=b"") == replace(NODE.certificate, der=b"")
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_no_changed_bit_changes_what_a_certificate_says():
+    for changed in with_one_bit_changed(NODE.certificate.der):
+        try:
+            shown = OURS.anchor.verify(changed)
+        except UntrustedCertificate:
+            continue
+        # The one byte that says how many bits at the end are unused is covered by no signature.
+        assert replace(shown, der=b"") == replace(NODE.certificate, der=b"")
 
 
 def test_no_beginning_of_a_certificate_is_a_certificate():
@@ -234,16 +241,16 @@ def test_a_certificate_that_does_not_say_what_it_must_is_not_trusted(options, wh
 # Requests
 
 
-@given(st.integers(0, 10_000), st.integers(1, 255))
-def test_no_changed_byte_changes_what_a_request_asks_for(position, mask):
-    changed = b64encode(flipped(REQUEST, position, mask))
-    pem = b"-----BEGIN CERTIFICATE REQUEST-----\n" + changed + b"\n-----END CERTIFICATE REQUEST-----\n"
-    try:
-        certificate = x509.load_pem_x509_certificate(OURS.sign(pem, party=PARTY, role=Role.NODE))
-    except UntrustedCertificate:
-        return
-    shown = OURS.anchor.verify(certificate.public_bytes(serialization.Encoding.DER))
-    assert (shown.verify_key, shown.sealing_key) == (NODE.certificate.verify_key, NODE.certificate.sealing_key)
+def test_no_changed_bit_changes_what_a_request_asks_for():
+    for changed in with_one_bit_changed(REQUEST):
+        body = b64encode(changed)
+        pem = b"-----BEGIN CERTIFICATE REQUEST-----\n" + body + b"\n-----END CERTIFICATE REQUEST-----\n"
+        try:
+            certificate = x509.load_pem_x509_certificate(OURS.sign(pem, party=PARTY, role=Role.NODE))
+        except UntrustedCertificate:
+            continue
+        shown = OURS.anchor.verify(certificate.public_bytes(serialization.Encoding.DER))
+        assert (shown.verify_key, shown.sealing_key) == (NODE.certificate.verify_key, NODE.certificate.sealing_key)
 
 
 def test_the_name_that_a_request_asks_for_is_ignored():
@@ -336,7 +343,11 @@ def test_a_private_key_is_not_written_through_a_link(tmp_path):
     assert (tmp_path / "public").read_bytes() == b""
 
 
-@pytest.mark.parametrize("content", [None, b"", b"junk", b"\xff" * 96, b"-----BEGIN CERTIFICATE-----\n"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"junk", b"\xff" * 96, b"-----BEGIN CERTIFICATE-----\n"],
+    ids=["missing", "empty", "junk", "as long as a key", "only a beginning"],
+)
 @pytest.mark.parametrize("name", ["signing.key", "sealing.key", "party.pem", "authority.pem"])
 def test_a_missing_or_damaged_file_names_the_folder(tmp_path, name, content):
     NODE.save(tmp_path)

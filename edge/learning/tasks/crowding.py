@@ -14,7 +14,7 @@ by group privacy, not by the unit itself.
 **Assumed**: `minutes` holds each slot once; a slot's minutes depend on what was heard in that slot alone (a sighting
 window, 20 s, divides the slot); whether the node was switched on is not secret of a person.
 
-**The model** has 8 parameters: a linear forecast on the square root scale, where counts of contacts vary about equally
+**The model** has 13 parameters: a linear forecast on the square root scale, where counts of contacts vary about equally
 whatever the zone's size. Fewer parameters mean less noise, and on real schools and a ward it is as good as larger ones.
 """
 
@@ -35,13 +35,14 @@ LAGS = 1
 sensitivity is (LAGS + 1) C, so a second one costs half as much noise again."""
 
 SLOTS_A_DAY = 48
-HARMONICS = 3
-"""The clock enters as sine and cosine of one, two and three turns a day."""
+CLOCK_MARKS = 12
+"""The clock enters as weights of the two nearest of this many marks around the day, which add up to 1: a forecast that
+is linear in the time of day between marks, two hours apart. It needs no constant term beside it."""
 
 MINUTES_SCALE = 100.0
 """Person-minutes that the square root scale takes for 1."""
 
-LAG_WEIGHT = 0.5
+LAG_WEIGHT = 0.25
 """Lagged minutes weigh less than the clock in a clipped gradient: their effect is known from public pre-training."""
 
 HUBER_BETA = 0.3
@@ -53,7 +54,7 @@ class Forecast(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(features, 1)
+        self.linear = nn.Linear(features, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         forecast: Tensor = self.linear(x).squeeze(-1)
@@ -67,7 +68,7 @@ class Crowding:
     name: str = "crowding"
     unit_examples: int = LAGS + 1
     error_bound: float = 120.0
-    features: int = LAGS + 2 * HARMONICS
+    features: int = LAGS + CLOCK_MARKS
 
     def model(self) -> nn.Module:
         """Starts as persistence: the last slot's minutes, whatever the clock says."""
@@ -75,7 +76,6 @@ class Crowding:
         with torch.no_grad():
             model.linear.weight.zero_()
             model.linear.weight[0, 0] = 1 / LAG_WEIGHT
-            model.linear.bias.zero_()
         return model
 
     def examples(self, minutes: Sequence[tuple[int, float]]) -> Examples:
@@ -120,8 +120,13 @@ def _root(minutes: float) -> float:
 
 
 def _clock(slot: int) -> list[float]:
-    turn = 2 * math.pi * ((slot % SLOTS_A_DAY) + 0.5) / SLOTS_A_DAY
-    return [wave(k * turn) for k in range(1, HARMONICS + 1) for wave in (math.sin, math.cos)]
+    """Weights of the marks for the middle of a slot, `CLOCK_MARKS` numbers that add up to 1."""
+    position = (slot % SLOTS_A_DAY + 0.5) * CLOCK_MARKS / SLOTS_A_DAY
+    before = int(position)
+    weights = [0.0] * CLOCK_MARKS
+    weights[before] = before + 1 - position
+    weights[(before + 1) % CLOCK_MARKS] = position - before
+    return weights
 
 
 TASK = Crowding()

@@ -31,7 +31,8 @@ CREATE TABLE inbox (
     payload    BLOB    NOT NULL,                -- emptied once answered
     expires_at REAL    NOT NULL,
     attempts   INTEGER NOT NULL DEFAULT 0,
-    reply      BLOB
+    reply      BLOB,                            -- or its SHA-256, where it lies in a file
+    in_file    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX inbox_unanswered ON inbox (id) WHERE reply IS NULL;
 
@@ -40,7 +41,7 @@ CREATE TABLE outbox (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     message_id BLOB NOT NULL UNIQUE,
     topic      TEXT NOT NULL,
-    payload    BLOB NOT NULL,
+    payload    BLOB,                            -- NULL: the reply that the inbox keeps for this message
     expires_at REAL NOT NULL
 ) STRICT;
 
@@ -48,11 +49,3 @@ CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-
--- Model blobs fetched from the centre, by content.
-CREATE TABLE blobs (
-    sha256  BLOB    PRIMARY KEY CHECK (length(sha256) = 32),
-    used    INTEGER NOT NULL,                   -- counts uses, the smallest goes first
-    bytes   INTEGER NOT NULL,
-    content BLOB    NOT NULL
-) STRICT;

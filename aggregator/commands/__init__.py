@@ -1,0 +1,1 @@
+"""What `jaga-central` can be told, a module for each group of commands."""

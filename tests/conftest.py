@@ -1,0 +1,15 @@
+"""What the tests of every package share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def sociopatterns() -> Path:
+    beside = Path(__file__).parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("JAGA_SHARED_DATA", beside)) / "sociopatterns"
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}: set JAGA_SHARED_DATA (files from sociopatterns.org)")
+    return folder
