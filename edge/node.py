@@ -202,16 +202,16 @@ class Node:
         reply = Reply(response.flower, arrays, response.sizes, opened.task.encoding, response.refusal)
         with transaction(self._store):
             try:
-                payload = self._gate.release(header, reply, leader)
+                released = self._gate.release(header, reply, leader)
             except Unaccounted as why:
                 log.error("reply stays here", reason=str(why))
                 reply = Reply(refusal=Refusal.UNACCOUNTED)
-                payload = self._gate.release(header, reply, leader)
+                released = self._gate.release(header, reply, leader)
             if response.context is not None and reply.refusal is None:
                 Meta(self._store).set(_context_name(header.run_id), bytes(response.context))
-            Inbox(self._store).answer(header.message_id, payload)
+            Inbox(self._store).answer(header.message_id, released.payload, released.sha256)
             item_id = Outbox(self._store).put(topic, None, expires_at=header.expires_at, message_id=header.message_id)
-        return reply.refusal, OutboxItem(item_id, topic, payload, header.message_id, header.expires_at)
+        return reply.refusal, OutboxItem(item_id, topic, released.payload, header.message_id, header.expires_at)
 
     def _workplace(self) -> Workplace:
         config = self._config

@@ -94,6 +94,36 @@ def demo(
     raise typer.Exit(0 if report.verdict.held else VERDICT_FAILED)
 
 
+@app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    task: Annotated[str, typer.Option(help="The task to learn.")] = "crowding",
+    epsilon: Annotated[float, typer.Option(help="Budget of a node for one record's lifetime, at --delta.")] = 8.0,
+    delta: Annotated[float, typer.Option(help="Delta of that budget.")] = 1e-6,
+    rounds: Annotated[int, typer.Option(help="Federated rounds.")] = 10,
+    min_nodes: Annotated[int, typer.Option(help="Nodes without which a round does not begin.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of the generated worlds that the first model has seen.")] = 0,
+) -> None:
+    """Make what the central team needs to start a run: a first model, its card, and a run file with the right noise."""
+    from edge.learning.dpsgd import DpSgdPlan  # noqa: PLC0415
+    from edge.learning.tasks.task import UnknownTask, load_task  # noqa: PLC0415
+    from privacy.accounting.composition import NoiseNotFound  # noqa: PLC0415
+    from simulations.handover import StartModel, run_file  # noqa: PLC0415
+
+    try:
+        chosen = load_task(task)
+        plan = DpSgdPlan.within(epsilon, delta, rounds, chosen.unit_examples)
+        model = StartModel.pretrained(chosen, seed)
+        paths = model.write(folder)
+        text = run_file(chosen, plan, name=f"{task}-1", model=model.card["name"], rounds=rounds, min_nodes=min_nodes)
+        (folder / "run.toml").write_text(text, "utf-8")
+    except (UnknownTask, NoiseNotFound, ValueError, OSError) as why:
+        fail(BAD_INPUT, why)
+    out.print(f"Made {paths[0]}, {paths[1]} and {folder / 'run.toml'}. At the centre:", highlight=False)
+    out.print(f"  jaga-central models add {paths[0]} --card {paths[1]}", highlight=False, soft_wrap=True)
+    out.print(f"  jaga-central run {folder / 'run.toml'}", highlight=False, soft_wrap=True)
+
+
 def fail(code: int, why: object) -> NoReturn:
     """One line that says what to do."""
     err.print(f"[bold red]jaga-sim:[/] {why}", soft_wrap=True, highlight=False, markup=True)

@@ -98,10 +98,13 @@ class Inbox:
             ).fetchone()
         return int(row[0])
 
-    def answer(self, message_id: bytes, reply: bytes | bytearray) -> None:
+    def answer(self, message_id: bytes, reply: bytes | bytearray, sha256: bytes | None = None) -> None:
         """Keep the reply; the same one again changes nothing.
 
         A large one lies in a file beside the store, which is on disk before the transaction that names it.
+
+        Args:
+            sha256: of the reply, where it is known already.
 
         Raises:
             UnknownMessage: it was never received, or forgotten.
@@ -119,7 +122,7 @@ class Inbox:
             in_file = len(reply) > LARGE_BYTES
             if in_file:
                 self._files.write(message_id, reply)
-            kept = hashlib.sha256(reply).digest() if in_file else reply
+            kept = (sha256 or hashlib.sha256(reply).digest()) if in_file else reply
             self.connection.execute(
                 "UPDATE inbox SET reply = ?, in_file = ?, payload = x'' WHERE message_id = ?",
                 (kept, in_file, message_id),

@@ -78,13 +78,21 @@ class AuditLog:
         create_tables(connection)
 
     def append(
-        self, *, kind: str, recipient: str, payload: bytes | bytearray, entries: Sequence[int] = (), note: str = ""
+        self,
+        *,
+        kind: str,
+        recipient: str,
+        payload: bytes | bytearray,
+        entries: Sequence[int] = (),
+        note: str = "",
+        sha256: bytes | None = None,
     ) -> int:
         """Write down what is about to leave; returns the row's number.
 
-        Inside the caller's transaction it commits with it, so that a payload is queued if and only if it is logged.
+        Inside the caller's transaction it commits with it, so that a payload is queued if and only if it is logged. The
+        payload's `sha256` is worked out here where it is not known already.
         """
-        digest = hashlib.sha256(payload).digest()
+        digest = sha256 or hashlib.sha256(payload).digest()
         paid = msgspec.json.encode(list(entries)).decode()
         with nullcontext() if self._connection.in_transaction else transaction(self._connection):
             last = self._connection.execute("SELECT at FROM audit_log ORDER BY row DESC LIMIT 1").fetchone()

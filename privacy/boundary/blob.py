@@ -44,9 +44,7 @@ def close(
         raise ValueError(f"not the header of a blob: {header}")
     key = key or secrets.token_bytes(CONTENT_KEY_BYTES)
     sizes = [len(data) for data in arrays]
-    payload = begin(header)
-    at = len(payload)
-    payload.extend(bytes(sum(sizes) + TAG_BYTES))
+    payload, at = begin(header, sum(sizes) + TAG_BYTES)
     with memoryview(payload) as view:
         end = at
         for data in arrays:

@@ -149,10 +149,8 @@ def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate 
     """
     if BODY.get(header.kind) is not type(body) or header.sealed is not (header.kind in SEALED):
         raise ValueError(f"a {header.kind} cannot carry {type(body).__name__} with sealed={header.sealed}")
-    payload = begin(header)
-    start = len(payload)
+    payload, start = begin(header, SEALED_KEY_BYTES + size_of(body) + TAG_BYTES)
     at = start + SEALED_KEY_BYTES if header.sealed else start
-    payload.extend(bytes(at - start + size_of(body) + TAG_BYTES))
     encode_into(body, payload, at)
     try:  # structs are checked when they are read: what nobody could read must not go out
         msgspec.msgpack.decode(payload[HEADER_AT : start - SIGNATURE_BYTES], type=Header)
@@ -170,10 +168,13 @@ def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate 
     return payload
 
 
-def begin(header: Header) -> bytearray:
-    """The beginning of an envelope, with room for its signature; its body, as it travels, is to be added."""
+def begin(header: Header, room: int) -> tuple[bytearray, int]:
+    """The beginning of an envelope, its signature still empty, and where its body begins: the last `room` bytes."""
     head = msgspec.msgpack.encode(header)
-    return bytearray(b"".join((MAGIC, len(head).to_bytes(2, "big"), head, bytes(SIGNATURE_BYTES))))
+    start = HEADER_AT + len(head) + SIGNATURE_BYTES
+    payload = bytearray(start + room)
+    payload[: start - SIGNATURE_BYTES] = b"".join((MAGIC, len(head).to_bytes(2, "big"), head))
+    return payload, start
 
 
 def sign(identity: Identity, payload: bytearray) -> None:

@@ -7,8 +7,10 @@ that keep no ledger (for a laboratory without personal data).
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
+from dataclasses import dataclass
 
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary import topics
@@ -45,6 +47,14 @@ def presence(identity: Identity, session: bytes, *, online: bool, software: str)
     return Will(topics.presence(identity.party), bytes(wrap(identity, header, body)))
 
 
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A payload to publish, and its SHA-256."""
+
+    payload: bytearray
+    sha256: bytes
+
+
 class Gate:
     """Lets replies out of one node.
 
@@ -60,8 +70,8 @@ class Gate:
         self._ledger = ledger
         self._allow_unaccounted = allow_unaccounted
 
-    def release(self, task: Header, reply: Reply, recipient: Certificate) -> bytearray:
-        """The reply to `task` as the payload to publish; what goes out is in the audit log when this returns.
+    def release(self, task: Header, reply: Reply, recipient: Certificate) -> Released:
+        """Let out the reply to `task`; what goes out is in the audit log when this returns.
 
         Raises:
             Unaccounted: the reply carries content, and no spent ledger entry pays for it.
@@ -86,14 +96,16 @@ class Gate:
             True,
         )
         payload = wrap(self._identity, header, reply, recipient)
+        digest = hashlib.sha256(payload).digest()
         self._audit.append(
             kind=Kind.REPLY.value,
             recipient=recipient.party,
             payload=payload,
+            sha256=digest,
             entries=entries,
             note=_note(reply, paid=bool(entries)),
         )
-        return payload
+        return Released(payload, digest)
 
 
 def _note(reply: Reply, *, paid: bool) -> str:

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tomli_w
-from flwr.app import Array, ArrayRecord
+from flwr.app import ArrayRecord
 
 from aggregator.events import RoundEvent
 from aggregator.records.database import Records
 from aggregator.records.history import History, RoundSummary
 from aggregator.records.models import Models
 from aggregator.records.nodes import Nodes
-from aggregator.records.tensors import to_safetensors
-from edge.learning.app import PLAN_KEYS
 from edge.learning.dpsgd import DpSgdPlan
+from edge.learning.tasks.task import Task
 from privacy.identity.keys import write_private
 from simulations import tether
 from simulations.demo.sites import Site
+from simulations.handover import StartModel, train_table
 from simulations.world.pretraining import State
 
 RUN = "demo"
@@ -45,7 +45,7 @@ class Centre:
         start: State,
         plan: DpSgdPlan,
         *,
-        task: str,
+        task: Task,
         rounds: int,
         deadline_s: float,
     ) -> None:
@@ -55,21 +55,20 @@ class Centre:
         try:
             for site in sites:
                 Nodes(records).enrol(site.zone, site.identity.certificate)
-            arrays = ArrayRecord({name: Array(values) for name, values in start.items()})
-            card = {
-                "name": "crowding-public",
-                "task": task,
-                "made_by": "jaga-sim demo",
-                "data": "generated worlds, in which nobody lives",
-                "licence": "CC0-1.0",
-            }
-            Models(records).add("crowding-public", to_safetensors(arrays), card)
+            model = StartModel.of(task, start)
+            Models(records).add(model.card["name"], model.data, dict(model.card))
         finally:
             records.close()
         run = {
-            "run": {"name": RUN, "task": task, "model": "crowding-public", "rounds": rounds, "keep_models": "all"},
+            "run": {
+                "name": RUN,
+                "task": task.name,
+                "model": model.card["name"],
+                "rounds": rounds,
+                "keep_models": "all",
+            },
             "cohort": {"min_nodes": len(sites), "deadline_s": deadline_s},
-            "train": {key: getattr(plan, name) for key, name in PLAN_KEYS.items()},
+            "train": train_table(plan),
         }
         (self.folder / "run.toml").write_text(tomli_w.dumps(run), "utf-8")
 

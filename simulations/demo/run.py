@@ -146,7 +146,7 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
         stack.callback(eavesdropper.stop)
         _sense(sites, stack, audience)
         centre = Centre(settings.folder / "centre")
-        centre.prepare(url, sites, start, plan, task=TASK, rounds=settings.rounds, deadline_s=ROUND_DEADLINE_S)
+        centre.prepare(url, sites, start, plan, task=task, rounds=settings.rounds, deadline_s=ROUND_DEADLINE_S)
         for event in centre.run():
             audience.training(event)
         audience.step("stopping the nodes and reading their books")

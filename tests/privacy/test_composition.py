@@ -81,7 +81,7 @@ def test_epsilon_is_never_below_the_bound_that_errs_downwards_and_never_far_abov
     assert lower <= epsilon(events, DELTA) <= 1.01 * lower + rounded_down + 0.001
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(sequences, sequences)
 def test_more_releases_never_cost_less_and_order_does_not_matter(first, second):
     both = epsilon(first + second, DELTA)
