@@ -196,8 +196,13 @@ def _in_one_line(why: ValidationError) -> str:
     wrong: dict[str, list[str]] = {}
     for error in why.errors():
         # What follows a table's key names the branch of a union that was tried, which tells a reader nothing.
-        place = [str(step) for step in error["loc"]]
-        key = ".".join(place[:2]) or "file"
+        key = ".".join(map(str, error["loc"][:2])) or "file"
         given = "" if error["type"] in ("missing", "extra_forbidden") else f" (got {error['input']!r})"
         wrong.setdefault(key, []).append(f"{error['msg'][0].lower()}{error['msg'][1:]}{given}")
-    return "; ".join(f"{key}: {reasons[0]}" for key, reasons in wrong.items())
+    return "; ".join(f"{key}: {_reason(reasons)}" for key, reasons in wrong.items())
+
+
+def _reason(reasons: list[str]) -> str:
+    if len(reasons) == 1:
+        return reasons[0]
+    return "a value is text, a finite number, true or false, or a list of one of these"

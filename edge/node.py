@@ -155,7 +155,7 @@ class Node:
         traffic = self.link.traffic()
         log.info(
             "task answered",
-            run=opened.header.run_id,
+            run=f"{opened.header.run_id:016x}",
             task=item.message_id.hex(),
             refusal=None if refusal is None else refusal.value,
             detail=response.detail or None,

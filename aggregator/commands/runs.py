@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import structlog
 import typer
+from rich import box
 from rich.table import Table
 
 from aggregator.claim import RunClaim
@@ -22,10 +23,11 @@ from aggregator.events import EventKind, RoundEvent
 from aggregator.grid import MqttGrid
 from aggregator.memory import return_large_blocks
 from aggregator.records.database import Records
-from aggregator.records.history import History
+from aggregator.records.history import History, PartEntry
 from aggregator.records.models import Models
 from aggregator.records.nodes import Nodes
 from aggregator.records.runs import Journal
+from aggregator.records.schema import Part
 from aggregator.strategies.registry import make, parameters
 from privacy.boundary.flower import quieten
 from privacy.boundary.wire import BrokerUrl
@@ -173,25 +175,31 @@ def show(
         history = History(records)
         entry = history.run(name)
         out.print(f"[bold]{entry.name}[/]: {entry.state.value} {entry.note}", highlight=False)
-        table = Table("round", "part", "node", "state", "s", "down, B", "up, B", "epsilon", "refusal", "metrics")
         for summary in history.rounds(entry.run_id):
-            metrics = {"train": _metrics(summary.train_metrics), "evaluate": _metrics(summary.evaluate_metrics)}
-            for part in summary.parts:
-                table.add_row(
-                    str(summary.number),
-                    part.part.value,
-                    part.node,
-                    part.state.value,
-                    "-" if part.seconds is None else f"{part.seconds:.1f}",
-                    f"{part.bytes_down:,}",
-                    f"{part.bytes_up:,}",
-                    "-" if part.epsilon is None else f"{part.epsilon:.2f}",
-                    part.refusal or "",
-                    metrics.pop(part.part.value, ""),
-                )
-            table.add_section()
+            took = "" if summary.finished_at is None else f", {summary.finished_at - summary.started_at:.1f} s"
+            out.print(f"round {summary.number}: {summary.phase.value}{took}", highlight=False)
+            for part, metrics in ((Part.TRAIN, summary.train_metrics), (Part.EVALUATE, summary.evaluate_metrics)):
+                everybody = [one for one in summary.parts if one.part is part]
+                if everybody:
+                    out.print(f"  {part.value} {_metrics(metrics)}", highlight=False)
+                    out.print(_parts(everybody))
         records.close()
-        out.print(table)
+
+
+def _parts(parts: list[PartEntry]) -> Table:
+    table = Table("node", "state / status", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 1))
+    for column in ("s", "down, B", "up, B", "epsilon"):
+        table.add_column(column, justify="right")
+    for part in parts:
+        table.add_row(
+            part.node,
+            part.refusal or part.state.value,
+            "-" if part.seconds is None else f"{part.seconds:.1f}",
+            f"{part.bytes_down:,}",
+            f"{part.bytes_up:,}",
+            "-" if part.epsilon is None else f"{part.epsilon:.2f}",
+        )
+    return table
 
 
 def _metrics(metrics: Any) -> str:

@@ -105,12 +105,12 @@ def test_who_lost_the_run_cannot_write_any_more(records, model):
 
 def test_a_phase_that_is_not_due_is_refused(records, model):
     journal = take(records, model)
-    with pytest.raises(DamagedRun, match="is not begun .* should be training"):
+    with pytest.raises(DamagedRun, match=r"is not begun .* should be training"):
         journal.finish_training(1, model=None, strategy=b"", metrics={}, contributions=[])
     journal.plan_training(1, model, [NODE], asked())
-    with pytest.raises(DamagedRun, match="is training .* should be not begun"):
+    with pytest.raises(DamagedRun, match=r"is training .* should be not begun"):
         journal.plan_training(1, model, [NODE], asked())
-    with pytest.raises(DamagedRun, match="round 2 .* round 1 is not finished"):
+    with pytest.raises(DamagedRun, match=r"round 2 .* round 1 is not finished"):
         journal.round(2)
 
 

@@ -78,6 +78,19 @@ def test_random_bytes_do_not_open_even_under_their_own_hash(junk):
     assert turned_away(junk, referring_to(junk)) is Reason.MALFORMED
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_blob_opens_into_new_memory_or_its_own(in_place):
+    assert open_blob(bytearray(CLOSED.payload), CLOSED.reference, in_place=in_place) == b"weightsbias"
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_changed_blob_does_not_open_in_its_own_memory_either(position, mask):
+    changed = bytearray(CLOSED.payload)
+    changed[-1 - position % 27] ^= mask
+    with pytest.raises(Rejected, match="sealed to other keys"):
+        open_blob(changed, referring_to(bytes(changed)), in_place=True)
+
+
 def test_a_wrong_key_does_not_open():
     assert turned_away(CLOSED.payload, referring_to(CLOSED.payload, key=bytes(32))) is Reason.CANNOT_OPEN
 

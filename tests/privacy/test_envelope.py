@@ -213,6 +213,31 @@ def test_a_header_length_that_lies_is_turned_away(length):
         assert reason(topic, payload[:3] + length.to_bytes(2, "big") + payload[5:], AT_LEADER) is Reason.MALFORMED
 
 
+def replying() -> Envelope:
+    """A verified reply over memory of its own."""
+    return Envelope.parse(bytearray(MESSAGES[Kind.REPLY][1]))
+
+
+def test_a_body_opened_in_its_own_memory_is_the_same_body():
+    assert replying().open(LEADER.keys, in_place=True) == replying().open(LEADER.keys) == REPLY
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_changed_body_does_not_open_in_its_own_memory_either(position, mask):
+    envelope = replying()
+    envelope.body[position % len(envelope.body)] ^= mask
+    with pytest.raises(Rejected, match="sealed to other keys"):
+        envelope.open(LEADER.keys, in_place=True)
+
+
+def test_no_beginning_of_a_body_opens_in_its_own_memory_either():
+    for length in range(len(replying().body)):
+        whole = replying()
+        part = Envelope(whole.header, whole.header_bytes, whole.signature, whole.body[:length])
+        with pytest.raises(Rejected, match="sealed to other keys"):
+            part.open(LEADER.keys, in_place=True)
+
+
 # Msgpack that is hostile, under a signature that is good
 
 ANYTHING = st.recursive(

@@ -1,0 +1,163 @@
+"""`jaga-central` as the central team types it; what needs a broker is in tests/system/test_central_run.py."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from learning_double import first_model
+from typer.testing import CliRunner
+
+from aggregator.cli import app
+from aggregator.records.tensors import to_safetensors
+from privacy.identity.authority import Identity, request
+from privacy.identity.certificates import Role
+from privacy.identity.keys import PrivateKeys
+
+CARD = {"name": "zeros", "task": "halfway", "made_by": "a researcher", "data": "none", "licence": "CC0-1.0"}
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+def central(*words: object, status: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    central("init", tmp_path / "centre", "--federation", "jakarta", "--broker", "mqtts://127.0.0.1:1")
+    monkeypatch.chdir(tmp_path / "centre")
+    return tmp_path / "centre"
+
+
+def enrolled(folder: Path, name: str) -> Path:
+    """A node's credentials folder, made the way its field staff and the central team make it together."""
+    node = folder.parent / name
+    keys = PrivateKeys.generate()
+    keys.save(node)
+    (node / "request.pem").write_bytes(request(keys))
+    central("nodes", "enroll", "--name", name, "--request", node / "request.pem", "--out", node / "party.pem")
+    return node
+
+
+def test_a_federation_begins_with_an_authority_a_leader_and_a_broker(folder):
+    assert Identity.load(folder / "leader").certificate.role is Role.LEADER
+    assert Identity.load(folder / "broker").certificate.role is Role.BROKER
+    assert oct((folder / "authority" / "authority.key").stat().st_mode)[-3:] == "600"
+
+
+def test_a_federation_is_not_made_over_another(folder):
+    output = central("init", folder, "--federation", "x", "--broker", "mqtts://b", status=3)
+    assert "choose another folder" in output
+
+
+def test_a_node_that_was_enrolled_has_a_certificate_that_fits_its_keys(folder):
+    identity = Identity.load(enrolled(folder, "menteng"))
+    assert identity.certificate.role is Role.NODE
+    output = central("nodes", "list")
+    assert "menteng" in output
+    assert identity.party in output
+
+
+def test_two_nodes_do_not_share_a_name(folder):
+    node = enrolled(folder, "menteng")
+    output = central("nodes", "enroll", "--name", "menteng", "--request", node / "request.pem", status=7)
+    assert "enrolled already" in output
+
+
+def test_a_request_that_is_none_is_refused(folder):
+    (folder / "junk.pem").write_text("junk")
+    central("nodes", "enroll", "--name", "x", "--request", folder / "junk.pem", status=9)
+    assert "cannot be read" in central("nodes", "enroll", "--name", "x", "--request", folder / "none.pem", status=3)
+
+
+def test_a_node_that_is_revoked_is_on_the_brokers_list(folder):
+    from cryptography import x509
+
+    node = Identity.load(enrolled(folder, "menteng"))
+    central("nodes", "revoke", "menteng")
+    revoked = x509.load_pem_x509_crl((folder / "authority" / "crl.pem").read_bytes())
+    assert [entry.serial_number for entry in revoked] == [node.certificate.serial]
+    assert "revoked" in central("nodes", "list")
+
+
+def test_a_model_is_registered_with_its_card(folder):
+    (folder / "zeros.safetensors").write_bytes(to_safetensors(first_model()))
+    (folder / "card.json").write_text(json.dumps(CARD))
+    central("models", "add", "zeros.safetensors", "--card", "card.json")
+    output = central("models", "list")
+    assert "zeros" in output
+    assert "a researcher" in output
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [({k: v for k, v in CARD.items() if k != "licence"}, "licence: Field required"), ("[", "no card that can be read")],
+)
+def test_a_card_that_says_too_little_is_refused(folder, card, says):
+    (folder / "zeros.safetensors").write_bytes(to_safetensors(first_model()))
+    (folder / "card.json").write_text(card if isinstance(card, str) else json.dumps(card))
+    assert says in central("models", "add", "zeros.safetensors", "--card", "card.json", status=3)
+
+
+def test_a_file_that_is_no_model_is_refused(folder):
+    (folder / "zeros.safetensors").write_text("junk")
+    (folder / "card.json").write_text(json.dumps(CARD))
+    assert "no safetensors" in central("models", "add", "zeros.safetensors", "--card", "card.json", status=3)
+
+
+RUN = '[run]\nname = "first"\ntask = "halfway"\nmodel = "zeros"\nrounds = 1\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "says"),
+    [
+        ("[run]\n", 3, "run.name: field required"),
+        (RUN + '[strategy]\nname = "FedAvgg"\n', 3, "did you mean FedAvg"),
+        (RUN + '[strategy]\nname = "FedAdam"\noptions = { etta = 1.0 }\n', 3, "did you mean eta"),
+        (RUN + '[strategy]\nname = "FedMedian"\n', 3, "streaming = false"),
+        (RUN, 7, "no model 'zeros' is registered"),
+    ],
+)
+def test_a_run_file_that_cannot_work_fails_before_anything_is_sent(folder, text, status, says):
+    (folder / "run.toml").write_text(text)
+    assert says in central("run", "run.toml", status=status)
+
+
+def test_records_that_are_damaged_have_an_exit_status_of_their_own(folder):
+    (folder / "central.db").write_bytes(b"damaged " * 1000)
+    for name in ("central.db-wal", "central.db-shm"):
+        (folder / name).unlink(missing_ok=True)
+    assert "restore it from a backup" in central("runs", "list", status=7)
+
+
+def test_keys_that_are_missing_have_an_exit_status_of_their_own(folder):
+    (folder / "leader" / "signing.key").unlink()
+    (folder / "run.toml").write_text(RUN)
+    central("run", "run.toml", status=9)
+
+
+def test_no_central_file_says_what_makes_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "jaga-central init" in central("runs", "list", status=3)
+
+
+def test_a_run_that_never_was_is_named(folder):
+    assert "no run 'x'" in central("runs", "show", "x", status=7)
+
+
+def test_wrong_usage_is_status_2():
+    central("nodes", "enroll", status=2)
+
+
+def test_help_names_every_exit_status():
+    output = central("--help")
+    for status in ("2 wrong usage", "3 a file", "4 broker", "5 too few", "6 another", "7 the records", "8 ", "9 keys"):
+        assert status in " ".join(output.split())
+    assert os.environ["FLWR_TELEMETRY_ENABLED"] == "0"
