@@ -75,9 +75,13 @@ def test_a_reply_that_was_forgotten_is_not_published_any_more(connection, inbox)
 
 
 def test_what_was_not_committed_is_no_reply_and_is_written_anew(connection, inbox, files):
-    with pytest.raises(KeyboardInterrupt), transaction(connection):
-        inbox.answer(M1, LARGE[::-1])
-        raise KeyboardInterrupt
+    def interrupted():
+        with transaction(connection):
+            inbox.answer(M1, LARGE[::-1])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert inbox.reply(M1) is None
     inbox.answer(M1, LARGE)
     assert inbox.reply(M1) == LARGE

@@ -228,6 +228,8 @@ def test_a_reply_survives_a_node_that_is_killed_before_the_broker_is_back(federa
     wait_until(lambda: "task answered" in paying_node.log())
     paying_node.kill()
     federation.broker.restart()
+    # The killed broker forgot the centre's session: what is published before it subscribes again reaches nobody.
+    wait_until(lambda: centre.connection.connected)
     paying_node.start()
     assert centre.reply_to(header).refusal is None
     assert runs_of(paying_node) == 1
