@@ -83,7 +83,7 @@ class Arrived:
     opened: bool = False
 
     def open(self, keys: PrivateKeys) -> Body:
-        """Open it, once, and let go of the payload.
+        """Open it, once, into the payload's own memory where that can be written.
 
         Raises:
             Rejected: CANNOT_OPEN or MALFORMED.
@@ -91,7 +91,7 @@ class Arrived:
         envelope, self.envelope = self.envelope, None
         if envelope is None:
             raise RuntimeError(f"the reply to {self.task.metadata.message_id} was opened before")
-        return envelope.open(keys)
+        return envelope.open(keys, in_place=not envelope.body.readonly)
 
 
 class Batch:

@@ -84,15 +84,21 @@ class RunClaim:
         self._connection.start()
         try:
             self._connection.wait_connected(self._connect_s)
-            if not self._settled.wait(self._connect_s):
-                raise NotConnected(
-                    f"broker {self._connection.url} did not return our own claim: may we use {self._topic}?"
-                )
+            self.wait_settled(self._connect_s)
             self.check()
         except BaseException:
             self.release()
             raise
         threading.Thread(target=self._renew, name="claim", daemon=True).start()
+
+    def wait_settled(self, timeout_s: float) -> None:
+        """Wait until it is clear whose the run is; it is not for a moment after every connection.
+
+        Raises:
+            NotConnected: it is not clear after `timeout_s`.
+        """
+        if not self._settled.wait(timeout_s):
+            raise NotConnected(f"broker {self._connection.url} did not return our own claim: may we use {self._topic}?")
 
     def check(self) -> None:
         """Call before what must not be done twice.
@@ -127,6 +133,7 @@ class RunClaim:
     def _connected(self) -> None:
         """Find out (again) whose the run is: what others claim comes before our own claim comes back."""
         self._judging = True
+        self._settled.clear()
         self._others.clear()
         self._publish()
 

@@ -6,12 +6,12 @@ same time can be laid beside it.
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -62,7 +62,7 @@ class Diary:
     """What the server noted.
 
     Attributes:
-        marks: before the first round of the full model, and after each.
+        marks: before the first round of the full model, and after each one.
         right: whether the model came out as it must, every element equal to the number of rounds.
     """
 
@@ -86,25 +86,26 @@ def averaging(nodes: int) -> FedAvg:
 def run_rounds(grid: Grid, strategy: Callable[[], Strategy], params: int, rounds: int) -> Diary:
     """One round of a tiny model, so that everything is loaded and started, then `rounds` rounds of the full one.
 
-    Memory is counted from before the full model exists.
+    Memory is counted from when the model is there and no round has begun.
     """
     warm_up = ArrayRecord({"w": Array(np.zeros(WARM_UP_PARAMS, np.float32))})
     strategy().start(grid=grid, initial_arrays=warm_up, num_rounds=1, timeout=ROUND_TIMEOUT_S)
-    forget_peak()
-    before = Mark.now()
     marks: list[Mark] = []
 
-    def note(_round: int, _arrays: ArrayRecord) -> MetricRecord | None:
+    def note(server_round: int, _arrays: ArrayRecord) -> MetricRecord | None:
+        if not server_round:
+            gc.collect()
+            forget_peak()
         marks.append(Mark.now())
         return None
 
-    first: Any = ArrayRecord({"w": Array(np.zeros(params, np.float32))})
+    first = ArrayRecord({"w": Array(np.zeros(params, np.float32))})
     result = strategy().start(
         grid=grid, initial_arrays=first, num_rounds=rounds, timeout=ROUND_TIMEOUT_S, evaluate_fn=note
     )
-    last = result.arrays["w"].numpy() if len(result.arrays) else np.zeros(0)
+    (last,) = result.arrays.to_numpy_ndarrays()
     right = last.shape == (params,) and bool(np.allclose(last, rounds, rtol=1e-4))
-    return Diary([before, *marks], right)
+    return Diary(marks, right)
 
 
 @server.main()

@@ -1,4 +1,4 @@
-"""`python -m simulations.benchmarks.wire_centre SETTINGS`: our centre, alone in its process so that its memory can be read."""
+"""`python -m simulations.benchmarks.wire_centre SETTINGS`: our centre, in a process of its own, whose memory is read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aggregator.grid import MqttGrid
+from aggregator.memory import return_large_blocks
 from aggregator.strategies.streaming import Streaming
 from privacy.boundary.flower import quieten
 from privacy.boundary.messages import Encoding
@@ -67,4 +68,5 @@ def run(settings: CentreSettings) -> None:
 if __name__ == "__main__":
     configure(LogFormat.JSON)
     quieten()
+    return_large_blocks()
     run(CentreSettings(**json.loads(Path(sys.argv[1]).read_text("utf-8"))))

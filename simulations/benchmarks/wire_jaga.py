@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from privacy.boundary.messages import Encoding
@@ -60,7 +61,7 @@ class BenchNode:
         totals = link_totals((self.folder / "log").read_text("utf-8"))
         if len(totals) < rounds + 1:
             raise RoundsWentWrong(f"a node answered {len(totals)} tasks, not {rounds + 1}; see {self.folder / 'log'}")
-        return max(after - before for before, after in zip(totals[-rounds - 1 :], totals[-rounds:], strict=False))
+        return max(after - before for before, after in pairwise(totals[-rounds - 1 :]))
 
 
 def link_totals(log: str) -> list[int]:

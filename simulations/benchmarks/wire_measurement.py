@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Literal
 
@@ -85,8 +86,7 @@ def measured_rounds(diary: Diary) -> list[tuple[Mark, Mark]]:
     """
     if not diary.right:
         raise RoundsWentWrong("the model did not come out as the app makes it: this wire loses or changes updates")
-    moments = diary.marks[1:]  # the first is the one before the model
-    return list(zip(moments, moments[1:], strict=False))[WARM_UP_ROUNDS:]
+    return list(pairwise(diary.marks))[WARM_UP_ROUNDS:]
 
 
 def seconds_of(diary: Diary) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aggregator.strategies.streaming import NotLinear, RunningMean, Streaming
+from aggregator.strategies.streaming import AlreadyTaken, NotLinear, RunningMean, Streaming
 from privacy.boundary.arrays import BadArrays, arrays_of, pack, unpack
 from privacy.boundary.flower import CENTRE, enter_run, head_of, message_of
 from privacy.boundary.messages import Encoding
@@ -131,16 +131,14 @@ def test_eight_bit_replies_add_up_as_their_own_unpacked_values_do(values, base):
     np.testing.assert_allclose(got.content["arrays"]["w"].numpy(), want, rtol=1e-5, atol=1e-5)
 
 
+ONES = {"w": np.ones(2)}
 BAD_PAIRS = {
-    "other array keys": [
-        reply_args := ({"w": np.ones(2)}, {"num-examples": 1}),
-        ({"v": np.ones(2)}, {"num-examples": 1}),
-    ],
-    "another record name": [reply_args, ({"w": np.ones(2)}, {"num-examples": 1}, "weights")],
-    "other metric keys": [reply_args, ({"w": np.ones(2)}, {"num-examples": 1, "loss": 1.0})],
-    "no metrics": [reply_args, ({"w": np.ones(2)}, None)],
-    "no weight": [({"w": np.ones(2)}, {"loss": 1.0}), ({"w": np.ones(2)}, {"loss": 1.0})],
-    "a list as weight": [({"w": np.ones(2)}, {"num-examples": [1, 2]})] * 2,
+    "other array keys": [(ONES, {"num-examples": 1}), ({"v": np.ones(2)}, {"num-examples": 1})],
+    "another record name": [(ONES, {"num-examples": 1}), (ONES, {"num-examples": 1}, "weights")],
+    "other metric keys": [(ONES, {"num-examples": 1}), (ONES, {"num-examples": 1, "loss": 1.0})],
+    "no metrics": [(ONES, {"num-examples": 1}), (ONES, None)],
+    "no weight": [(ONES, {"loss": 1.0}), (ONES, {"loss": 1.0})],
+    "a list as weight": [(ONES, {"num-examples": [1, 2]})] * 2,
 }
 
 
@@ -205,3 +203,12 @@ def test_a_strategy_that_needs_all_replies_is_refused_by_name(strategy):
 def test_metrics_combined_by_a_function_of_ones_own_are_refused():
     with pytest.raises(NotLinear, match="train_metrics_aggr_fn"):
         Streaming(FedAvg(train_metrics_aggr_fn=lambda records, key: MetricRecord()))
+
+
+def test_the_mean_is_handed_over_once():
+    mean = RunningMean("num-examples")
+    mean.add(reply({"w": np.ones(2)}, {"num-examples": 1}))
+    (stand_in,) = mean.as_reply()
+    assert stand_in.content["arrays"]["w"].numpy().tolist() == [1.0, 1.0]
+    with pytest.raises(AlreadyTaken, match="keep what"):
+        stand_in.content["arrays"]["w"].numpy()

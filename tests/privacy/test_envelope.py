@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.boundary import topics
-from privacy.boundary.directory import Directory
 from privacy.boundary.blob import close
+from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import CLOCK_SLACK_S, Envelope, Reason, Rejected, wrap
 from privacy.boundary.messages import (
     EVERYONE,

@@ -254,3 +254,15 @@ def test_of_two_that_claim_at_once_one_at_most_holds(federation):
         if claim not in refused:
             claim.check()
             claim.release()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_claim_stands_over_a_restart_of_the_broker(federation, how):
+    with claim_of(federation) as first:
+        getattr(federation.broker, how)()
+        federation.broker.restart()
+        first.wait_settled(SOON_S)
+        first.check()
+        with pytest.raises(RunClaimed, match=first.instance):
+            claim_of(federation).hold()
+        first.check()

@@ -5,12 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from privacy.boundary import topics
 from privacy.boundary.envelope import wrap
@@ -34,15 +34,6 @@ def free_port() -> int:
 def runs_of(node) -> int:
     file = node.folder / "runs"
     return len(file.read_text().splitlines()) if file.exists() else 0
-
-
-def wait_until(condition, timeout_s: float = 60) -> None:
-    tick = threading.Event()
-    for _ in range(int(timeout_s / 0.05)):
-        if condition():
-            return
-        tick.wait(0.05)
-    raise AssertionError(f"not in {timeout_s} s: {condition}")
 
 
 @pytest.fixture
