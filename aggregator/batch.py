@@ -80,7 +80,7 @@ class Arrived:
     task: OpenTask
     envelope: Envelope | None
     taken: bool = False
-    opened: bool = False
+    released: bool = False
 
     def open(self, keys: PrivateKeys) -> Body:
         """Open it, once, into the payload's own memory where that can be written.
@@ -98,8 +98,8 @@ class Batch:
     """Tasks that were pushed together, and the door that their replies come through.
 
     Args:
-        bounded: a reply comes in only when somebody takes it; whoever brings it waits until it is open and its payload
-            gone. So there is at most one open reply and one sealed one in memory, or one that is coming in.
+        bounded: a reply comes in only when somebody takes it; whoever brings it waits until it is done with, because
+            it is open in the memory that it came in. So there is one reply in memory, open or sealed or coming in.
             Unbounded, replies wait here, sealed, as many as there are.
     """
 
@@ -112,7 +112,10 @@ class Batch:
         self._changed = threading.Condition()
 
     def bring(self, arrived: Arrived, patience_s: float) -> bool:
-        """Bring a reply; False where nobody took it for `patience_s`, or the batch has ended."""
+        """Bring a reply; False where nobody took it for `patience_s`, or the batch has ended.
+
+        Whoever takes one and works on it for longer than that has two in memory meanwhile: the line must not go dead.
+        """
         deadline = time.monotonic() + patience_s
         with self._changed:
             self._waiting.append(arrived)
@@ -124,12 +127,12 @@ class Batch:
             if not arrived.taken:
                 self._waiting.remove(arrived)
                 return False
-            while not arrived.opened:
-                self._changed.wait()
+            while not arrived.released and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
             return True
 
     def take(self, timeout_s: float) -> Arrived | None:
-        """The next reply; None where none came in time. `release` it when it is open."""
+        """The next reply; None where none came in time. `release` it when it is done with."""
         with self._changed:
             if not self._changed.wait_for(lambda: bool(self._waiting), max(0.0, timeout_s)):
                 return None
@@ -138,9 +141,9 @@ class Batch:
             return arrived
 
     def release(self, arrived: Arrived) -> None:
-        """Its payload is gone: the next one may come in."""
+        """The next one may come in."""
         with self._changed:
-            arrived.opened = True
+            arrived.released = True
             self._changed.notify_all()
 
     def end(self) -> None:

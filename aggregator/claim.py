@@ -24,7 +24,7 @@ from privacy.boundary import topics
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import Rejected, wrap
 from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Claim, Header, Kind
-from privacy.boundary.wire import BrokerUrl, Connection, Delivery, NotConnected, Will, tls_context
+from privacy.boundary.wire import BrokerUrl, Connection, Delivery, NotConnected, PublicationRefused, Will, tls_context
 from privacy.identity.authority import Identity
 
 log = structlog.get_logger()
@@ -119,7 +119,7 @@ class RunClaim:
             farewell = self._connection.publish(self._topic, b"", retain=True)
             try:
                 farewell.result(GOODBYE_S)
-            except NotInTime:
+            except (NotInTime, PublicationRefused):
                 log.warning("broker gone before the claim was cleared; it expires by itself", seconds=LEASE_S)
         self._connection.stop()
 

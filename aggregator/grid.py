@@ -48,7 +48,7 @@ from privacy.boundary.flower import (
 )
 from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Refusal, Reply, Task
-from privacy.boundary.wire import BrokerUrl, Connection, Delivery, Traffic, tls_context
+from privacy.boundary.wire import BrokerUrl, Connection, Delivery, PublicationRefused, Traffic, tls_context
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import node_party
 
@@ -157,8 +157,8 @@ class MqttGrid(Grid):
         for farewell in farewells:
             try:
                 farewell.result(max(0.0, deadline - time.monotonic()))
-            except NotInTime:
-                log.warning("broker gone before everything was cleared away; it forgets by itself later")
+            except (NotInTime, PublicationRefused):
+                log.warning("broker did not take everything that clears up; it forgets by itself later")
                 break
         self._connection.stop()
 
@@ -387,10 +387,7 @@ class MqttGrid(Grid):
         """The reply as Flower's; an error reply where it is a refusal, or bad inside."""
         task = arrived.task
         try:
-            try:
-                body = arrived.open(self._identity.keys)
-            finally:
-                task.batch.release(arrived)
+            body = arrived.open(self._identity.keys)
             if not isinstance(body, Reply):
                 raise Rejected(Reason.MALFORMED, type(body).__name__)
             task.refusal = body.refusal
@@ -437,8 +434,10 @@ class Replies(Iterator[Message]):
         self._batch = batch
         self._deadline = deadline
         self._left = len(batch.tasks)
+        self._in_hand: Arrived | None = None
 
     def __next__(self) -> Message:
+        self._put_down()
         while self._left:
             wait_s = self._grid._observe_s
             if self._deadline is not None:
@@ -448,6 +447,7 @@ class Replies(Iterator[Message]):
             arrived = self._batch.take(wait_s)
             if arrived is not None:
                 self._left -= 1
+                self._in_hand = arrived
                 return self._grid._opened(arrived)
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 break
@@ -458,12 +458,19 @@ class Replies(Iterator[Message]):
     def close(self) -> None:
         """Wait for nothing more; what comes later is turned away."""
         self._left = 0
+        self._put_down()
         self._batch.end()
         for task in self._batch.tasks.values():
             self._grid._settle(task)
 
     def __del__(self) -> None:
         self.close()
+
+    def _put_down(self) -> None:
+        """Whoever asks for the next reply has done with the last one."""
+        if self._in_hand is not None:
+            self._batch.release(self._in_hand)
+            self._in_hand = None
 
     def _unanswered(self) -> list[OpenTask]:
         return [task for task in self._batch.tasks.values() if task.seconds is None]

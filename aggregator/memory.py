@@ -6,7 +6,7 @@ import ctypes
 
 M_MMAP_THRESHOLD = -3
 """malloc.h"""
-LARGE_BYTES = 256 * 1024
+LARGE_BYTES = 1024 * 1024
 
 
 def return_large_blocks() -> None:

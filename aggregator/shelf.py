@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from flwr.app import Array, Message
 
 from privacy.boundary import blob, topics
-from privacy.boundary.arrays import Key, arrays_of
+from privacy.boundary.arrays import Key, arrays_of, packed_view
 from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, BlobReference, Header, Kind
 from privacy.boundary.wire import Connection
 from privacy.identity.authority import Identity
@@ -138,13 +138,14 @@ class Shelf:
         return self._connection.publish(topics.blob(shared.reference.digest), b"", retain=True)
 
 
-def _data(arrays: dict[Key, Array]) -> list[bytes]:
-    return [array.data for array in arrays.values()]
+def _data(arrays: dict[Key, Array]) -> list[bytes | memoryview]:
+    return [packed_view(array) for array in arrays.values()]
 
 
 def _content_hash(arrays: dict[Key, Array]) -> bytes:
     digest = hashlib.sha256()
     for (name, key), array in arrays.items():
-        digest.update(repr((name, key, array.dtype, tuple(array.shape), array.stype, len(array.data))).encode())
-        digest.update(array.data)
+        data = packed_view(array)
+        digest.update(repr((name, key, array.dtype, tuple(array.shape), array.stype, len(data))).encode())
+        digest.update(data)
     return digest.digest()

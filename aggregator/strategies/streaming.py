@@ -7,7 +7,7 @@ adds replies up as they come, and gives the strategy it wraps one reply: their m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedProx, FedYogi, Strategy
 from numpy.typing import NDArray
 
-from privacy.boundary.arrays import NUMPY, accumulate
+from privacy.boundary.arrays import NUMPY, accumulate, array_view, blank
 from privacy.boundary.flower import array_records, check_consistency, metric_records, with_content
 
 LINEAR = (FedAvg, FedProx, FedAvgM, FedAdam, FedAdagrad, FedYogi)
@@ -59,7 +59,13 @@ class Streaming(Strategy):
             else:
                 mean.add(reply)
             del reply
-        stand_ins = mean.as_reply()
+        arrays = mean.take()
+        if type(self.inner).aggregate_train is FedAvg.aggregate_train:  # which makes four copies, to change nothing
+            none, metrics = self.inner.aggregate_train(server_round, [*mean.as_reply({}), *failures])
+            return (None if none is None else arrays), metrics
+        held = {key: HeldArray(array_view(arrays.pop(key))) for key in list(arrays)}
+        stand_ins = mean.as_reply(held)
+        del held
         try:
             return self.inner.aggregate_train(server_round, [*stand_ins, *failures])
         finally:
@@ -90,7 +96,7 @@ class RunningMean:
         self._weighted_by = weighted_by
         self._weight = 0.0
         self._first: Message | None = None
-        self._arrays: dict[str, NDArray[Any]] = {}
+        self._totals: dict[str, tuple[Array, NDArray[Any]]] = {}
         self._dtypes: dict[str, np.dtype[Any]] = {}
         self._metrics: dict[str, float | list[float]] = {}
 
@@ -109,29 +115,33 @@ class RunningMean:
         (metrics,) = metric_records(reply.content).values()
         weight = float(cast("float", metrics[self._weighted_by]))
         for key, array in arrays.items():
-            if key not in self._arrays:
+            if key not in self._totals:
                 self._dtypes[key] = (np.empty(0, array.dtype) * 1.0).dtype
-                self._arrays[key] = np.zeros(tuple(array.shape), np.promote_types(self._dtypes[key], np.float32))
-            accumulate(self._arrays[key], array, weight)
+                self._totals[key] = blank(np.promote_types(self._dtypes[key], np.float32), tuple(array.shape))
+            accumulate(self._totals[key][1], array, weight)
         for key, value in metrics.items():
             if key != self._weighted_by:
                 self._metrics[key] = _plus(self._metrics.get(key), value, weight)
         self._weight += weight
 
-    def as_reply(self) -> list[Message]:
-        """One reply that stands for all; none where none was added. Hands its sums over: call it once."""
+    def take(self) -> ArrayRecord:
+        """The means of the arrays. They are handed over, and not kept here."""
+        record = ArrayRecord()
+        for key, (array, total) in self._totals.items():
+            np.divide(total, self._weight, out=total)
+            dtype = self._dtypes[key]
+            record[key] = array if total.dtype == dtype else Array(total.astype(dtype))
+        self._totals = {}
+        return record
+
+    def as_reply(self, arrays: Mapping[str, Array]) -> list[Message]:
+        """One reply that stands for all, with these arrays and the means of the metrics; none where none was added."""
         if self._first is None:
             return []
-        arrays, self._arrays = self._arrays, {}
-        for total in arrays.values():
-            np.divide(total, self._weight, out=total)
         metrics: dict[str, Any] = {key: _over(value, self._weight) for key, value in self._metrics.items()}
-        record = ArrayRecord()
-        for key, mean in arrays.items():
-            record[key] = HeldArray(mean.astype(self._dtypes[key], copy=False))
         content = RecordDict(
             {
-                next(iter(array_records(self._first.content))): record,
+                next(iter(array_records(self._first.content))): ArrayRecord(dict(arrays)),
                 next(iter(metric_records(self._first.content))): MetricRecord(
                     {**metrics, self._weighted_by: self._weight}
                 ),

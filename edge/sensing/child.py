@@ -85,7 +85,7 @@ class SensingChild:
         for line in events:
             try:
                 event = msgspec.json.decode(line, type=dict[str, str | int | float | None])
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
             name = str(event.pop("event", ""))
             (log.error if name in ("failed", "store_full", "store_unavailable") else log.info)(

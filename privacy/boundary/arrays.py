@@ -12,11 +12,12 @@ claimed before it looks at the bytes.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import Array, Message
@@ -95,6 +96,27 @@ def view(npy: bytes | memoryview) -> NDArray[Any]:
         return values.reshape(shape, order="F" if fortran == "True" else "C")
     except (ValueError, TypeError, OverflowError) as why:
         raise BadArrays(f"{len(raw) - end} bytes are no array of {descr} and shape ({sizes}): {why}") from why
+
+
+def packed_view(array: Array) -> bytes | memoryview:
+    """An array as it is serialised, without a copy where it lies in memory as such."""
+    if isinstance(array, CarriedArray) and array.__dict__["_base"] is None:
+        return cast("memoryview", array.__dict__["_packed"])
+    return array.data
+
+
+def blank(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[CarriedArray, NDArray[Any]]:
+    """Zeros as a Flower `Array`, and the writable values inside it: what is written there needs no serialising."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    )
+    head = file.getvalue()
+    npy = bytearray(len(head) + math.prod(shape) * dtype.itemsize)
+    npy[: len(head)] = head
+    packed = memoryview(npy)
+    values = np.frombuffer(packed, dtype, offset=len(head)).reshape(shape)
+    return CarriedArray(Array(str(dtype), shape, NUMPY, b""), packed, None), values
 
 
 def array_view(array: Array) -> NDArray[Any]:

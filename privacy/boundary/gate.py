@@ -21,7 +21,8 @@ from privacy.boundary.wire import Will
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate
 
-PRESENCE_LIFETIME_S = 30 * 86400.0
+PRESENCE_LIFETIME_S = 400 * 86400.0
+"""Longer than a certificate: a will is signed when a process starts, and must be believed however late it is sent."""
 
 
 class Unaccounted(PermissionError):

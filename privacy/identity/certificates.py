@@ -38,8 +38,8 @@ class Role(StrEnum):
 
 def node_party(node_id: int) -> str:
     """The party name of a node: `node-` and its uint64 id in 16 hex digits."""
-    if not 0 < node_id < 2**64:
-        raise ValueError(f"a node id is a uint64 above 0, got {node_id}")
+    if not 1 < node_id < 2**64:  # 1 is the server side, in Flower
+        raise ValueError(f"a node id is a uint64 above 1, got {node_id}")
     return f"node-{node_id:016x}"
 
 

@@ -9,6 +9,7 @@ from learning_double import first_model
 from typer.testing import CliRunner
 
 from aggregator.cli import app
+from aggregator.commands.terminal import err, out
 from aggregator.records.tensors import to_safetensors
 from privacy.identity.authority import Identity, request
 from privacy.identity.certificates import Role
@@ -19,7 +20,9 @@ CARD = {"name": "zeros", "task": "halfway", "made_by": "a researcher", "data": "
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "250")
+    """A screen that no table is cut off at."""
+    monkeypatch.setattr(out, "width", 250)
+    monkeypatch.setattr(err, "width", 250)
 
 
 def central(*words: object, status: int = 0) -> str:

@@ -71,5 +71,5 @@ def test_a_cohort_of_the_past_is_as_it_was():
 def test_a_node_whose_retained_presence_was_cleared_is_gone():
     hall = Hall()
     hall.enter(1)
-    hall.attendance.receive(Delivery(f"jaga/1/presence/{node_party(1)}", memoryview(b""), False))
+    hall.attendance.receive(Delivery(f"jaga/1/presence/{node_party(2)}", memoryview(b""), False))
     assert hall.get_node_ids() == []

@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from aggregator.records.history import History
 from aggregator.records.models import Models
 from aggregator.records.schema import Part, PartState, Phase, RunState
 from aggregator.records.tensors import to_safetensors
+from privacy.boundary import topics
 from privacy.boundary.wire import BrokerUrl
 from simulations.broker import mosquitto_program
 
@@ -256,13 +258,46 @@ def test_of_two_that_claim_at_once_one_at_most_holds(federation):
             claim.release()
 
 
+def until(happened: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + SOON_S
+    while not happened():
+        assert time.monotonic() < deadline, what
+
+
+def claims_at_the_broker(federation: SmallFederation) -> int:
+    return len(federation.retained(topics.claims(LoadedRun.parse(RUN).run_id("small"))))
+
+
+def has_lost(claim: RunClaim) -> bool:
+    claim.wait_settled(SOON_S)
+    try:
+        claim.check()
+    except RunClaimed:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_a_claim_stands_over_a_restart_of_the_broker(federation, how):
+def test_a_claim_comes_back_after_a_restart_of_the_broker(federation, how):
     with claim_of(federation) as first:
         getattr(federation.broker, how)()
         federation.broker.restart()
-        first.wait_settled(SOON_S)
-        first.check()
+        until(lambda: claims_at_the_broker(federation) == 1, "the claim comes back")
         with pytest.raises(RunClaimed, match=first.instance):
             claim_of(federation).hold()
         first.check()
+
+
+def test_who_is_cut_off_while_another_claims_the_run_has_lost_it(federation):
+    cut_off, other = claim_of(federation), claim_of(federation)
+    cut_off.hold()
+    federation.broker.kill()
+    federation.broker.restart()
+    other.hold()
+    until(lambda: claims_at_the_broker(federation) == 2, "the one that was cut off comes back")
+    until(lambda: has_lost(cut_off), "it hears that the run is another's")
+    with pytest.raises(RunClaimed, match=other.instance):
+        cut_off.check()
+    other.check()
+    for claim in (cut_off, other):
+        claim.release()

@@ -61,7 +61,7 @@ def test_a_node_whose_budget_is_spent_says_so_and_the_round_goes_on(federation):
     write_contacts(World(1, 2, 2).contacts(), federation.folder / "contacts.csv")
     scanner = '[sensing.scanner]\nkind = "replay"\ncontacts = "../contacts.csv"\nzone = "class-{zone}"\n'
     nodes = [
-        federation.node(f"[privacy]\nepsilon = {epsilon}\n" + scanner.format(zone=zone), node_id=zone).start()
+        federation.node(f"[privacy]\nepsilon = {epsilon}\n" + scanner.format(zone=zone), node_id=zone + 10).start()
         for zone, epsilon in ((1, 8.0), (2, 0.1))
     ]
     for node in nodes:
@@ -75,8 +75,8 @@ def test_a_node_whose_budget_is_spent_says_so_and_the_round_goes_on(federation):
         strategy = Streaming(FedAvg(fraction_evaluate=0.0))
         result = strategy.start(grid=grid, initial_arrays=start, num_rounds=2, timeout=120, train_config=config)
         parts = grid.participations()
-    assert parts[1].refusal is None
-    assert parts[2].refusal is Refusal.BUDGET_SPENT
+    assert parts[11].refusal is None
+    assert parts[12].refusal is Refusal.BUDGET_SPENT
     moved = [np.abs(result.arrays[k].numpy() - v.numpy()).max() for k, v in start.items()]
     assert 0 < max(moved) < 10
     assert result.train_metrics_clientapp[2]["epsilon"] == pytest.approx(nodes[0].ledger().epsilon())

@@ -167,8 +167,8 @@ def test_the_crowding_app_refuses_what_it_cannot_do(federation, config, refusal)
 
 def test_an_app_without_a_ledger_stays_inside_unless_the_owner_allows_it(federation):
     federation.start_broker()
-    strict = federation.node(UNPAID, node_id=1).start()
-    allowed = federation.node(UNPAID + "[privacy]\nallow_unaccounted_apps = true\n", node_id=2).start()
+    strict = federation.node(UNPAID, node_id=11).start()
+    allowed = federation.node(UNPAID + "[privacy]\nallow_unaccounted_apps = true\n", node_id=12).start()
     for node in (strict, allowed):
         federation.centre.wait_online(node.party)
     assert federation.centre.ask(strict.party).refusal is Refusal.UNACCOUNTED

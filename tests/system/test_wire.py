@@ -376,15 +376,16 @@ def slow_line(port: int, bytes_per_s: int) -> Iterator[int]:
                 pause.wait(len(data) / bytes_per_s)
 
         def carry_down(down: socket.socket) -> None:
-            while data := up.recv(65_536):
-                down.sendall(data)
+            with suppress(OSError):
+                while data := up.recv(65_536):
+                    down.sendall(data)
 
         def serve() -> None:
             down, _ = server.accept()
             up.connect(("127.0.0.1", port))
             back = threading.Thread(target=carry_down, args=(down,), daemon=True)
             back.start()
-            with down, suppress(ConnectionError):
+            with down, suppress(OSError):
                 carry_up(down)
                 up.shutdown(socket.SHUT_WR)
                 back.join(SOON_S)
@@ -571,9 +572,10 @@ def false_broker(*says: bytes) -> Iterator[tuple[str, threading.Semaphore]]:
                 except OSError:
                     return
                 held.append(peer)
-                if peer.recv(4096):
-                    peer.sendall(says[min(number, len(says) - 1)])
-                    connections.release()
+                with suppress(OSError):
+                    if peer.recv(4096):
+                        peer.sendall(says[min(number, len(says) - 1)])
+                        connections.release()
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"mqtt://127.0.0.1:{server.getsockname()[1]}", connections
