@@ -70,7 +70,7 @@ def enroll(
         except OSError as why:
             raise BadConfig(f"request {request} cannot be read: {why}") from why
         taken = {entry.node_id for entry in Nodes(records).entries()}
-        node_id = next(n for n in iter(lambda: secrets.randbits(64), None) if n and n not in taken)
+        node_id = next(n for n in iter(lambda: secrets.randbits(64), None) if n > 1 and n not in taken)
         pem = authority.sign(asked, party=node_party(node_id), role=Role.NODE)
         der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
         entry = Nodes(records).enrol(name, authority.anchor.verify(der))

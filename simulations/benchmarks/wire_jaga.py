@@ -30,6 +30,7 @@ from simulations.benchmarks.wire_measurement import (
 )
 from simulations.broker import Broker, BrokerCredentials, start_broker
 
+FIRST_NODE = 2  # 1 is the server side, in Flower
 STOP_S = 30.0
 ANSWERED = "task answered"
 LOG_LINES_QUOTED = 12
@@ -129,7 +130,7 @@ def deployment(folder: Path, nodes: int) -> Iterator[Deployment]:
         credentials = BrokerCredentials.in_folder(folder / "broker")
         broker = running.enter_context(start_broker("mosquitto", folder / "mosquitto", credentials))
         started = []
-        for number in range(1, nodes + 1):
+        for number in range(FIRST_NODE, FIRST_NODE + nodes):
             node = _start_node(authority, folder / node_party(number), number, broker.url)
             running.callback(_stop, node.process)
             started.append(node)

@@ -27,33 +27,33 @@ class Hall:
         return self.attendance.online()
 
 
-NAMES = {1: "Menteng", 2: "Depok", 3: "Bogor"}
+NAMES = {11: "Menteng", 12: "Depok", 13: "Bogor"}
 
 
 def test_a_cohort_that_is_complete_does_not_wait():
     hall = Hall()
     for node_id in NAMES:
         hall.enter(node_id)
-    assert Cohort(hall, NAMES, 3, 0.0).wait() == [1, 2, 3]
+    assert Cohort(hall, NAMES, 3, 0.0).wait() == [11, 12, 13]
 
 
 def test_a_cohort_waits_for_whom_it_names_and_goes_on_when_they_come():
     hall, told = Hall(), []
-    hall.enter(1)
+    hall.enter(11)
 
     def tell(present, missing, needed, seconds_left):
         told.append((present, missing, needed))
-        hall.enter(2)
+        hall.enter(12)
 
-    assert Cohort(hall, NAMES, 2, 20.0, on_wait=tell).wait() == [1, 2]
-    assert told == [([1], ["Bogor", "Depok"], 2)]
+    assert Cohort(hall, NAMES, 2, 20.0, on_wait=tell).wait() == [11, 12]
+    assert told == [([11], ["Bogor", "Depok"], 2)]
 
 
 def test_a_cohort_that_stays_too_small_gives_up_and_names_who_was_missing():
     hall = Hall()
-    hall.enter(1)
-    hall.enter(3)
-    hall.enter(3, online=False)
+    hall.enter(11)
+    hall.enter(13)
+    hall.enter(13, online=False)
     with pytest.raises(CohortTooSmall, match=r"needs 2 nodes; there after 0 s: Menteng; missing: Bogor, Depok"):
         Cohort(hall, NAMES, 2, 0.05).wait()
 
@@ -70,6 +70,6 @@ def test_a_cohort_of_the_past_is_as_it_was():
 
 def test_a_node_whose_retained_presence_was_cleared_is_gone():
     hall = Hall()
-    hall.enter(1)
-    hall.attendance.receive(Delivery(f"jaga/1/presence/{node_party(2)}", memoryview(b""), False))
+    hall.enter(11)
+    hall.attendance.receive(Delivery(f"jaga/1/presence/{node_party(11)}", memoryview(b""), False))
     assert hall.get_node_ids() == []

@@ -23,8 +23,8 @@ pytestmark = [
     pytest.mark.skipif(mosquitto_program() is None, reason="Mosquitto is not installed"),
 ]
 
-MEANS = {1: 2.0, 2: 6.0}
-EXAMPLES = {1: 1, 2: 1}
+MEANS = {21: 2.0, 22: 6.0}
+EXAMPLES = {21: 1, 22: 1}
 RUN = """
 [run]
 name = "first"
@@ -92,13 +92,13 @@ def test_a_run_tells_its_rounds_as_json_and_its_records_tell_them_again(federati
     finished = [event for event in events if event.kind is EventKind.ROUND_FINISHED]
     assert [event.round for event in finished] == [1, 2]
     assert finished[1].details["train"]["rounds-seen"] == 2
-    assert {part["node"] for part in finished[1].details["nodes"]["train"]} == {"site 1", "site 2"}
+    assert {part["node"] for part in finished[1].details["nodes"]["train"]} == {"site 21", "site 22"}
     assert events[-1].kind is EventKind.RUN_FINISHED
     records = Records(f"sqlite:///{federation.folder / 'central.db'}")
     weights = Models(records).arrays(events[-1].details["model"])["w"].numpy()
     assert weights.flat[0] == pytest.approx(after(2, MEANS, EXAMPLES))
     shown, _ = finish(start(federation.folder, "runs", "show", "first"), 0)
-    assert "site 1" in shown
+    assert "site 21" in shown
     assert "finished" in finish(start(federation.folder, "runs", "list"), 0)[0]
 
 
@@ -111,10 +111,10 @@ def test_a_run_that_is_finished_is_not_done_again(federation):
 
 def test_too_few_nodes_by_the_deadline_is_status_5_and_names_them(federation):
     (federation.folder / "run.toml").write_text(RUN.format(deadline_s=1.5))
-    federation.node(1, halfway_app(), config={"mean": 1.0, "examples": 1})
+    federation.node(21, halfway_app(), config={"mean": 1.0, "examples": 1})
     _, errors = finish(start(federation.folder, "run", "run.toml"), 5)
-    assert "missing: site 2" in errors
-    assert "waits for site 2" in errors
+    assert "missing: site 22" in errors
+    assert "waits for site 22" in errors
     assert "stopped" in finish(start(federation.folder, "runs", "list"), 0)[0]
 
 
@@ -160,9 +160,9 @@ def test_a_run_that_is_interrupted_says_that_it_can_go_on_and_does(federation):
 def test_a_node_that_is_revoked_takes_part_no_more(federation):
     with_nodes(federation)
     (federation.folder / "run.toml").write_text(RUN.format(deadline_s=2))
-    finish(start(federation.folder, "nodes", "revoke", "site 2"), 0)
+    finish(start(federation.folder, "nodes", "revoke", "site 22"), 0)
     _, errors = finish(start(federation.folder, "run", "run.toml"), 5)
-    assert "there after 2 s: site 1" in errors
+    assert "there after 2 s: site 21" in errors
 
 
 def test_the_centre_imports_neither_torch_nor_what_nodes_keep_records_with(federation):

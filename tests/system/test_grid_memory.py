@@ -36,7 +36,7 @@ def add_one(message: Message) -> Message:
 def test_a_streaming_round_takes_four_models_at_most(tmp_path, nodes, encoding):
     federation = SmallFederation(tmp_path)
     try:
-        for node_id in range(1, nodes + 1):
+        for node_id in range(2, nodes + 2):
             federation.node(node_id, add_one)
         settings = {
             "credentials": str(tmp_path / "leader"),
