@@ -1,6 +1,6 @@
 """A Flower `Grid` whose only wire is MQTT: an unmodified Flower `ServerApp` or `Strategy` runs on it.
 
-    strategy -> push -> shelf (arrays, once) + a sealed task for each node -> broker -> nodes
+    strategy -> desk (open tasks) -> shelf (arrays, once) + a sealed task for each node -> broker -> nodes
     strategy <- one reply at a time, opened <- signature, run and task checked <- broker <- nodes
 
 A reply stays sealed until the strategy asks for it, and the network's thread waits while it does not: what is in
@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import secrets
 import ssl
-import threading
 import time
 import uuid
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,29 +26,27 @@ import structlog
 from flwr.app import DEFAULT_TTL, Message, RecordDict
 from flwr.serverapp import Grid
 
-from aggregator.attendance import Attendance, Attendee
+from aggregator.attendance import Attendance
 from aggregator.batch import Arrived, Batch, OpenTask, Participation
-from aggregator.shelf import Shelf
+from aggregator.desk import TaskDesk
 from privacy.boundary import topics
 from privacy.boundary.arrays import BadArrays, unpack
 from privacy.boundary.directory import Directory
-from privacy.boundary.envelope import Reason, Rejected, wrap
+from privacy.boundary.envelope import Reason, Rejected
 from privacy.boundary.flower import (
     CENTRE,
     BadFlowerMessage,
     FlowerRun,
     check_reply,
     enter_run,
-    head_of,
     message_of,
     refusal_message,
     set_message_id,
 )
 from privacy.boundary.gate import presence
-from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Refusal, Reply, Task
+from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Refusal, Reply
 from privacy.boundary.wire import BrokerUrl, Connection, Delivery, PublicationRefused, Traffic, tls_context
 from privacy.identity.authority import Identity
-from privacy.identity.certificates import node_party
 
 log = structlog.get_logger()
 
@@ -60,7 +56,6 @@ PATIENCE_S = 10.0
 """How long the network's thread waits for somebody to take a reply. It must stay well under the broker's patience with
 a silent client, 1.5 times `wire.KEEPALIVE_S`."""
 OBSERVE_S = 5.0
-REMEMBERED_ANSWERS = 10_000
 GOODBYE_S = 5.0
 
 
@@ -103,7 +98,6 @@ class MqttGrid(Grid):
         self.turned_away: Counter[Reason] = Counter()
         self.on_wait = on_wait
         self._identity = identity
-        self._encoding = encoding
         self._ttl_s = ttl_s
         self._observe_s = observe_s
         self._patience_s = patience_s
@@ -111,9 +105,6 @@ class MqttGrid(Grid):
         self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
         self._directory = Directory(identity)
         self.attendance = Attendance(self._directory)
-        self._lock = threading.RLock()
-        self._open: dict[bytes, OpenTask] = {}
-        self._answered: OrderedDict[bytes, None] = OrderedDict()
         self._pushed = Batch(bounded=False)
         self._last = self._pushed
         if url.tls and tls is None and credentials is not None:
@@ -125,7 +116,7 @@ class MqttGrid(Grid):
             will=presence(identity, self._session, online=False, software=SOFTWARE),
             on_connected=self._connected,
         )
-        self._shelf = Shelf(identity, self._connection)
+        self._desk = TaskDesk(self._directory, self.attendance, self._connection, run_id, encoding)
 
     # --- connection --------------------------------------------------------------------------------------------------
 
@@ -145,14 +136,10 @@ class MqttGrid(Grid):
 
     def close(self) -> None:
         """Clear the models away from the broker, say goodbye and disconnect."""
-        with self._lock:
-            for task in list(self._open.values()):
-                self._settle(task)
-            farewells: list[Future[None]] = []
-            if self._connection.connected:
-                farewells = self._shelf.clear()
-                gone = presence(self._identity, self._session, online=False, software=SOFTWARE)
-                farewells.append(self._connection.publish(gone.topic, gone.payload, retain=True))
+        farewells = self._desk.clear()
+        if self._connection.connected:
+            gone = presence(self._identity, self._session, online=False, software=SOFTWARE)
+            farewells.append(self._connection.publish(gone.topic, gone.payload, retain=True))
         deadline = time.monotonic() + GOODBYE_S
         for farewell in farewells:
             try:
@@ -177,6 +164,7 @@ class MqttGrid(Grid):
 
     def set_run(self, run: FlowerRun) -> None:
         self._run = run
+        self._desk.run_id = run.run_id
         enter_run(run.run_id, CENTRE)
 
     @property
@@ -196,7 +184,7 @@ class MqttGrid(Grid):
         """Send messages, each as soon as the iterable yields it; replies wait for `pull_messages`, without limit."""
         self._last = self._pushed
         for task in [task for task in self._pushed.tasks.values() if task.expires_at < time.time()]:
-            self._settle(task)
+            self._desk.settle(task)
             del self._pushed.tasks[task.message_id]
         return [task.metadata.message_id for task in self._push(messages, self._pushed)]
 
@@ -232,78 +220,22 @@ class MqttGrid(Grid):
         """Each node's part in the batch that was sent last, by node id."""
         return {task.node_id: task.participation() for task in self._last.tasks.values()}
 
-    # --- tasks out ---------------------------------------------------------------------------------------------------
-
     def _push(self, messages: Iterable[Message], batch: Batch) -> list[OpenTask]:
         pushed = []
         for message in messages:
-            task = self._opened_task(message, batch)
-            pushed.append(task)
-            with self._lock:
-                self._send(task)
+            metadata = message.metadata
+            if not metadata.message_id:
+                set_message_id(message, uuid.uuid4().hex)
+            if metadata.ttl == DEFAULT_TTL:
+                metadata.ttl = self._ttl_s
+            pushed.append(self._desk.open(message, batch))
         return pushed
-
-    def _opened_task(self, message: Message, batch: Batch) -> OpenTask:
-        metadata = message.metadata
-        if not metadata.message_id:
-            set_message_id(message, uuid.uuid4().hex)
-        if metadata.ttl == DEFAULT_TTL:
-            metadata.ttl = self._ttl_s
-        expires_at = metadata.created_at + metadata.ttl
-        with self._lock:
-            shared = self._shelf.take(message, self._run.run_id, expires_at)
-            task = OpenTask(
-                batch,
-                metadata,
-                metadata.dst_node_id,
-                node_party(metadata.dst_node_id),
-                bytes.fromhex(metadata.message_id),
-                head_of(message),
-                shared,
-            )
-            batch.tasks[task.message_id] = self._open[task.message_id] = task
-            return task
-
-    def _send(self, task: OpenTask) -> None:
-        """Publish a task, if the node's certificate is known; else its first presence will bring it here again."""
-        if task.publication is not None and not task.publication.done():
-            return
-        left_s = task.expires_at - time.time()
-        if left_s <= 0:
-            return
-        if task.party not in self._directory:
-            log.info("task waits for a node that has not presented itself", node=task.party)
-            return
-        header = Header(
-            Kind.TASK,
-            self._identity.certificate.federation,
-            self._identity.party,
-            task.party,
-            self._run.run_id,
-            task.message_id,
-            None,
-            task.metadata.created_at,
-            task.expires_at,
-            True,
-        )
-        body = Task(task.head, None if task.shared is None else task.shared.reference, self._encoding)
-        payload = wrap(self._identity, header, body, self._directory.certificate(task.party))
-        task.publication = self._connection.publish(topics.task(task.party), payload, expires_in_s=left_s)
-        attendee = self.attendance.of(task.node_id)
-        task.session = None if attendee is None else attendee.session
-        task.bytes_down += len(payload)
-        if task.shared is not None and task.node_id not in task.shared.readers:
-            task.shared.readers.add(task.node_id)
-            task.bytes_down += task.shared.size
 
     def _connected(self) -> None:
         """After every connection: the broker may have lost what it kept, so it gets everything again."""
         here = presence(self._identity, self._session, online=True, software=SOFTWARE)
-        with self._lock:
-            self._connection.publish(here.topic, here.payload, retain=True)
-            self._shelf.publish_again()
-            for task in self._open.values():
-                self._send(task)
+        self._connection.publish(here.topic, here.payload, retain=True)
+        self._desk.send_everything_again()
 
     # --- what comes in, on the network's thread ----------------------------------------------------------------------
 
@@ -315,18 +247,9 @@ class MqttGrid(Grid):
             return
         if attendee is not None:
             if attendee.online:
-                self._welcome(attendee, connected_now=not delivery.retained)
+                self._desk.welcome(attendee, connected_now=not delivery.retained)
         elif delivery.topic == topics.presence(self._identity.party):
             self._correct(delivery)
-
-    def _welcome(self, attendee: Attendee, *, connected_now: bool) -> None:
-        """A node that started anew may have lost its task. So may one that connected again: a broker that was killed
-        forgets sessions, and drops what was published before the node was back. A node that has it recognises it."""
-        with self._lock:
-            for task in self._open.values():
-                if task.node_id == attendee.node_id and (connected_now or task.session != attendee.session):
-                    log.info("task sent to a node that came (back)", node=task.party, task=task.metadata.message_id)
-                    self._send(task)
 
     def _correct(self, delivery: Delivery) -> None:
         """The will of this centre's last life, or another process of it saying goodbye: this one is still here."""
@@ -338,44 +261,14 @@ class MqttGrid(Grid):
     def _reply(self, delivery: Delivery) -> None:
         try:
             envelope = self._directory.check(delivery.topic, delivery.payload)
-            task = self._answered_task(envelope.header)
+            task = self._desk.answered(envelope.header)
         except Rejected as why:
             self._turn_away(delivery.topic, why)
             return
         task.seconds = time.monotonic() - task.opened_at
         task.bytes_up = len(delivery.payload)
         if not task.batch.bring(Arrived(task, envelope), self._patience_s):
-            self._let_go(task)
-
-    def _answered_task(self, header: Header) -> OpenTask:
-        """The open task that a reply answers; it is open no longer.
-
-        Raises:
-            Rejected: WRONG_RUN, DUPLICATE or UNASKED.
-        """
-        if header.run_id != self._run.run_id:
-            raise Rejected(Reason.WRONG_RUN, f"run {header.run_id:016x}, this is {self._run.run_id:016x}")
-        asked = header.reply_to or b""
-        with self._lock:
-            task = self._open.get(asked)
-            if task is None or task.party != header.sender:
-                raise Rejected(Reason.DUPLICATE if asked in self._answered else Reason.UNASKED, asked.hex())
-            del self._open[asked]
-            self._answered[asked] = None
-            while len(self._answered) > REMEMBERED_ANSWERS:
-                self._answered.popitem(last=False)
-        return task
-
-    def _let_go(self, task: OpenTask) -> None:
-        """Nobody took the reply: forget it, and ask for it again when somebody does take replies."""
-        with self._lock:
-            self._answered.pop(task.message_id, None)
-            task.seconds, task.bytes_up = None, 0
-            if task.batch.ended:
-                return
-            log.warning("reply let go because nobody takes replies; it will be asked for again", node=task.party)
-            self._open[task.message_id] = task
-            task.batch.missed.append(task)
+            self._desk.let_go(task)
 
     def _turn_away(self, topic: str, why: Rejected) -> None:
         self.turned_away[why.reason] += 1
@@ -402,23 +295,8 @@ class MqttGrid(Grid):
             log.warning("reply is bad inside; its node counts as failed", node=task.party, reason=str(why))
             task.refusal = Refusal.BAD_REPLY
         finally:
-            self._settle(task)
+            self._desk.settle(task)
         return refusal_message(task.metadata, task.refusal or Refusal.BAD_REPLY)
-
-    def _settle(self, task: OpenTask) -> None:
-        """A task needs its arrays no longer."""
-        with self._lock:
-            self._open.pop(task.message_id, None)
-            if task.shared is not None:
-                self._shelf.give_back(task.shared)
-                task.shared = None
-
-    def _ask_again(self, batch: Batch) -> None:
-        with self._lock:
-            missed, batch.missed = batch.missed, []
-            for task in missed:
-                if task.message_id in self._open:
-                    self._send(task)
 
     def _observe(self, unanswered: Collection[OpenTask], left_s: float | None) -> None:
         here = set(self.attendance.online())
@@ -443,7 +321,7 @@ class Replies(Iterator[Message]):
             if self._deadline is not None:
                 wait_s = min(wait_s, self._deadline - time.monotonic())
             if self._batch.missed:
-                self._grid._ask_again(self._batch)
+                self._grid._desk.ask_again(self._batch)
             arrived = self._batch.take(wait_s)
             if arrived is not None:
                 self._left -= 1
@@ -461,7 +339,7 @@ class Replies(Iterator[Message]):
         self._put_down()
         self._batch.end()
         for task in self._batch.tasks.values():
-            self._grid._settle(task)
+            self._grid._desk.settle(task)
 
     def __del__(self) -> None:
         self.close()

@@ -1,4 +1,4 @@
-"""`python -m simulations.benchmarks.wire_centre SETTINGS`: our centre, in a process of its own, whose memory is read."""
+"""`python -m simulations.benchmarks.wire_centre SETTINGS`: our centre, in a process of its own."""
 
 from __future__ import annotations
 

@@ -36,6 +36,9 @@ class Point:
         if self.nodes < 1 or self.params < 1:
             raise ValueError(f"a point needs nodes and parameters, got {self.nodes} and {self.params}")
 
+    def __str__(self) -> str:
+        return f"{self.nodes} nodes x {self.params:,}"
+
     @property
     def model_bytes(self) -> int:
         return FLOAT32_BYTES * self.params

@@ -159,7 +159,7 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
     identities = [parties.leader, parties.observer, *(site.identity for site in sites)]
     wire = check_wire(scene, settings.seed, identities, recording)
     audience.step("measuring on the later days")
-    rounds = [(figures(task, scene.federation, entry, state), state) for entry, state in centre.history()]
+    rounds = [(figures(task, plan, scene.federation, entry, state), state) for entry, state in centre.history()]
     verdict = judge(task, scene, settings, start, rounds, books, wire, recording, gaps=eavesdropper.gaps)
     return DemoReport(
         data=scene.federation.name,

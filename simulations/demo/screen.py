@@ -100,14 +100,14 @@ def show(report: DemoReport, console: Console) -> None:
 def rounds_table(rounds: tuple[RoundFigures, ...]) -> Table:
     caption = (
         "loss, error (minutes): of the round's model, on held-out later days\n"
-        "reported: error of the model before the round, noised by the nodes\n"
-        "epsilon: of the node that spent most; down, up: bytes of payloads, all nodes"
+        "reported: of the model before the round, noised by the nodes (± noise)\n"
+        "epsilon: of the node that spent most; down, up: bytes, all nodes"
     )
     table = Table(title="Rounds", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for column in ("round", "nodes", "loss", "error", "reported", "epsilon", "down", "up", "seconds"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rounds:
-        reported = "-" if row.reported_error_minutes is None else f"{row.reported_error_minutes:.1f}"
+        reported = f"{row.reported_error_minutes:.1f} ± {row.reported_error_std:.1f}"
         table.add_row(
             str(row.round),
             f"{row.participants}/{row.asked}",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from aggregator.records.history import RoundSummary
 from aggregator.records.schema import PartState
+from edge.learning.dpsgd import DpSgdPlan, NoisedMetrics
 from edge.learning.tasks.task import Task
 from simulations.baselines import HeldOutError, evaluate, held_out_examples
 from simulations.datasets.sociopatterns import Federation
@@ -22,7 +25,8 @@ class RoundFigures:
     Attributes:
         participants: nodes whose update is in the model, of `asked`.
         loss: of the round's model on the held-out days, the task's own unit; `error_minutes` its mean absolute error.
-        reported_error_minutes: what the nodes reported of the model before the round, noised on each node.
+        reported_error_minutes: what the nodes reported of the model before the round, noised on each node;
+            `reported_error_std` is what that noise does to it, one standard deviation.
         epsilon: largest that any node reported.
         bytes_down, bytes_up: payloads to and from all nodes; the shared model counts once a node.
         seconds: from the round's start to its end.
@@ -33,14 +37,15 @@ class RoundFigures:
     asked: int
     loss: float
     error_minutes: float
-    reported_error_minutes: float | None
+    reported_error_minutes: float
+    reported_error_std: float
     epsilon: float
     bytes_down: int
     bytes_up: int
     seconds: float
 
 
-def figures(task: Task, federation: Federation, entry: RoundSummary, state: State) -> RoundFigures:
+def figures(task: Task, plan: DpSgdPlan, federation: Federation, entry: RoundSummary, state: State) -> RoundFigures:
     """One round's row, from the centre's records and the model that came out of it."""
     answered = [part for part in entry.parts if part.state is PartState.ANSWERED]
     held_out = held_out_examples(task, federation)
@@ -48,20 +53,27 @@ def figures(task: Task, federation: Federation, entry: RoundSummary, state: Stat
     model.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in state.items()})
     with torch.no_grad():
         loss = float(task.loss(model(held_out.x), held_out.y).mean())
-    metrics = entry.train_metrics or {}
-    count = float(metrics.get("error-count", 0.0))
+    reported = reported_metrics(task, plan, len(answered), entry.train_metrics or {})
     return RoundFigures(
         round=entry.number,
         participants=len(answered),
         asked=len(entry.parts),
         loss=loss,
         error_minutes=evaluate(task, state, federation).mean,
-        reported_error_minutes=max(0.0, float(metrics["error-sum"]) / count) if count > 0 else None,
+        reported_error_minutes=reported.mean_error,
+        reported_error_std=reported.mean_error_std,
         epsilon=max((part.epsilon or 0.0 for part in entry.parts), default=0.0),
         bytes_down=sum(part.bytes_down for part in entry.parts),
         bytes_up=sum(part.bytes_up for part in entry.parts),
         seconds=(entry.finished_at or math.nan) - entry.started_at,
     )
+
+
+def reported_metrics(task: Task, plan: DpSgdPlan, nodes: int, metrics: Mapping[str, Any]) -> NoisedMetrics:
+    """All nodes' noised metrics together, from the means over nodes that a strategy makes of them."""
+    noise_std = plan.metrics_noise_multiplier * task.unit_examples * math.sqrt(2 * nodes)
+    error_sum, count = (nodes * float(metrics.get(key, 0.0)) for key in ("error-sum", "error-count"))
+    return NoisedMetrics(error_sum, count, task.error_bound, noise_std)
 
 
 @dataclass(frozen=True, slots=True)

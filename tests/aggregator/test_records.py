@@ -3,7 +3,7 @@ import sqlite3
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from learning_double import first_model
 from sqlalchemy import update
@@ -240,6 +240,7 @@ def test_an_address_that_does_not_work_is_explained(url, says):
         Records(url)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1),
