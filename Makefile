@@ -22,8 +22,8 @@ demo: setup  ## run a whole federation on this machine; pass options with ARGS="
 test: setup  ## fast tests, in parallel; pass options with ARGS="-k ledger"
 	$(PYTEST) -n logical --maxprocesses 8 --dist worksteal -m "not system and not slow" $(ARGS)
 
-test-system: setup  ## tests with real brokers, databases and processes, one after another
-	$(PYTEST) -m "system or slow" $(ARGS)
+test-system: setup  ## tests with real brokers, databases and processes
+	$(PYTEST) -n 2 --dist worksteal -m "system or slow" $(ARGS)
 
 lint: style types contract  ## style, types and the import contract
 

@@ -1,7 +1,6 @@
 """`jaga-sim demo` as its user types it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -112,4 +111,4 @@ def test_ctrl_c_ends_every_process_of_the_demo(tmp_path):
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
-    assert not [pid for pid in children if os.path.exists(f"/proc/{pid}/exe")]
+    assert not [pid for pid in children if Path(f"/proc/{pid}/exe").exists()]
