@@ -102,6 +102,8 @@ class Watched:
 
     def _read(self) -> None:
         for line in self.process.stdout:
+            if not line.endswith("\n"):  # it was killed in the middle of it
+                return
             with self._told:
                 self.events.append(RoundEvent.from_json(line))
                 self._told.notify_all()
