@@ -114,6 +114,7 @@ class MqttGrid(Grid):
             f"{identity.party}-{secrets.token_hex(MESSAGE_ID_BYTES)}",
             tls=tls,
             will=presence(identity, self._session, online=False, software=SOFTWARE),
+            many_large=True,
             on_connected=self._connected,
         )
         self._desk = TaskDesk(self._directory, self.attendance, self._connection, run_id, encoding)

@@ -61,9 +61,12 @@ class Shelf:
         arrays = arrays_of(message) if message.has_content() else {}
         if not arrays:
             return None
-        found = self._same_objects(arrays, expires_at) or self._same_content(arrays, expires_at)
+        found = self._same_objects(arrays, expires_at)
         if found is None:
-            found = self._publish(arrays, run_id, expires_at)
+            content = _content_hash(arrays)
+            found = self._same_content(content, arrays, expires_at) or self._publish(
+                content, arrays, run_id, expires_at
+            )
         found.users += 1
         return found
 
@@ -94,8 +97,7 @@ class Shelf:
                 return shared
         return None
 
-    def _same_content(self, arrays: dict[Key, Array], expires_at: float) -> SharedArrays | None:
-        content = _content_hash(arrays)
+    def _same_content(self, content: bytes, arrays: dict[Key, Array], expires_at: float) -> SharedArrays | None:
         for shared in self._shared:
             if shared.content == content and shared.header.expires_at >= expires_at:
                 if not shared.users:
@@ -103,7 +105,7 @@ class Shelf:
                 return shared
         return None
 
-    def _publish(self, arrays: dict[Key, Array], run_id: int, expires_at: float) -> SharedArrays:
+    def _publish(self, content: bytes, arrays: dict[Key, Array], run_id: int, expires_at: float) -> SharedArrays:
         for idle in [shared for shared in self._shared if not shared.users]:
             self._clear(idle)
         now = time.time()
@@ -120,7 +122,7 @@ class Shelf:
             False,
         )
         closed = blob.close(self._identity, header, _data(arrays))
-        shared = SharedArrays(_content_hash(arrays), header, closed.reference, len(closed.payload), arrays)
+        shared = SharedArrays(content, header, closed.reference, len(closed.payload), arrays)
         self._shared.append(shared)
         self._send(shared, closed.payload)
         return shared

@@ -37,7 +37,16 @@ out = Console()
 err = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(help="The node's node.toml. / Berkas node.toml milik node.")]
-Log = Annotated[LogFormat, typer.Option("--log", help="Text for people, or one JSON object a line.")]
+
+
+@app.callback()
+def common(
+    log: Annotated[LogFormat, typer.Option("--log", help="Log as text for people, or one JSON object a line.")] = (
+        LogFormat.TEXT
+    ),
+) -> None:
+    """Options for every command."""
+    configure(log)
 
 
 def fail(code: int, why: object) -> NoReturn:
@@ -86,9 +95,8 @@ def init(
 
 
 @app.command()
-def run(config: ConfigFile, log: Log = LogFormat.TEXT) -> None:
+def run(config: ConfigFile) -> None:
     """Log proximity, train, and answer the centre, until stopped. / Menjalankan node sampai dihentikan."""
-    configure(log)
 
     def work() -> None:
         from edge.node import Node  # noqa: PLC0415  (the other commands do without its imports)

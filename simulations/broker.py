@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from firmware_config.mosquitto import render
+from firmware_config.mosquitto import ENVIRONMENT, render
 from simulations import tether
 
 Kind = Literal["mosquitto", "embedded"]
@@ -169,7 +169,7 @@ class Broker:
         if not _is_free(self.port):
             raise PortTaken(f"port {self.port} of {HOST} is taken by another process: choose another, or none")
         with self.log.open("ab") as log:
-            self._process = tether.spawn(self._command, stdout=log, stderr=log)
+            self._process = tether.spawn(self._command, stdout=log, stderr=log, env={**ENVIRONMENT, **os.environ})
         try:
             self._await_tls()
         except BaseException:

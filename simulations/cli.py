@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from privacy.logs import LogFormat, configure
+from simulations.benchmarks.cli import app as bench
 
 VERDICT_FAILED, BAD_INPUT, NO_BROKER, PROCESS_FAILED = 1, 3, 4, 5
 
@@ -26,8 +27,15 @@ out = Console()
 err = Console(stderr=True)
 
 
+app.add_typer(bench)
+
+
 @app.callback()
-def common(log: Annotated[LogFormat, typer.Option("--log", help="How this program logs.")] = LogFormat.TEXT) -> None:
+def common(
+    log: Annotated[
+        LogFormat, typer.Option("--log", help="Log as text for people, or one JSON object a line.")
+    ] = LogFormat.TEXT,
+) -> None:
     """Options for every command."""
     configure(log)
 

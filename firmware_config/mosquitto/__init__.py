@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024), "MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024)}
+"""For Mosquitto's process (`Environment=` of a systemd unit). glibc would give the memory of every large message back
+to the system, and ask for it anew, page by page, with the next one: with models of 4 MB a third of all its work."""
+
 
 class UnknownSetting(KeyError):
     """`mosquitto.conf` does not have exactly one line with this setting."""

@@ -50,9 +50,8 @@ def close(
         for data in arrays:
             view[end : end + len(data)] = data
             end += len(data)
-        AESGCM(key).encrypt_into(NONCE, view[at:end], None, view[at:])
-    sign(identity, payload)
-    return ClosedBlob(payload, BlobReference(hashlib.sha256(payload).digest(), key, sizes))
+        AESGCM(key).encrypt_into(NONCE, view[at:end], None, view[at : end + TAG_BYTES])
+    return ClosedBlob(payload, BlobReference(sign(identity, payload), key, sizes))
 
 
 def open_blob(

@@ -1,8 +1,9 @@
 """The envelope that every payload travels in: a header in the open, a body, and a signature over both.
 
-Layout: `JG1` | header length (uint16) | header (msgpack) | Ed25519 signature (64 bytes) | body. The signature covers a
-context string, the header and the SHA-256 of the body as it travels, so that a forged or damaged message is turned away
-before anything is decrypted. A sealed body is closed with HPKE to the recipient's certificate, and bound to the header.
+Layout: `JG1` | header length (uint16) | header (msgpack) | body | Ed25519 signature (64 bytes). The signature covers a
+context string and the SHA-256 of all before it as it travels, so that a forged or damaged message is turned away before
+anything is decrypted; and the hash of the whole, which the audit log keeps, costs no second pass. A sealed body is
+closed with HPKE to the recipient's certificate, and bound to the header.
 """
 
 from __future__ import annotations
@@ -67,12 +68,14 @@ class Envelope:
 
     Attributes:
         body: as it travelled, a view into the payload.
+        signed: what the signature covers, a view into the payload.
     """
 
     header: Header
     header_bytes: bytes
-    signature: bytes
     body: memoryview
+    signed: memoryview
+    signature: bytes
 
     @classmethod
     def parse(cls, payload: bytes | bytearray | memoryview) -> Envelope:
@@ -93,7 +96,8 @@ class Envelope:
             header = msgspec.msgpack.decode(header_bytes, type=Header)
         except (msgspec.DecodeError, UnicodeDecodeError) as why:
             raise Rejected(Reason.MALFORMED, f"header: {why}") from why
-        return cls(header, header_bytes, bytes(view[end : end + SIGNATURE_BYTES]), view[end + SIGNATURE_BYTES :])
+        signed = view[:-SIGNATURE_BYTES]
+        return cls(header, header_bytes, signed[end:], signed, bytes(view[-SIGNATURE_BYTES:]))
 
     def verify(self, sender: Certificate, *, now: float | None = None) -> None:
         """Check that `sender` signed this, may send it, and that it is not too old.
@@ -107,7 +111,7 @@ class Envelope:
         if sender.role not in SENDERS[header.kind]:
             raise Rejected(Reason.NOT_ENTITLED, f"{header.kind} by a {sender.role}")
         try:
-            sender.verify_key.verify(self.signature, _signed(self.header_bytes, self.body))
+            sender.verify_key.verify(self.signature, CONTEXT + hashlib.sha256(self.signed).digest())
         except InvalidSignature as why:
             raise Rejected(Reason.BAD_SIGNATURE, f"{header.kind} of {header.sender}") from why
         at = time.time() if now is None else now
@@ -142,7 +146,18 @@ class Envelope:
 
 
 def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate | None = None) -> bytearray:
-    """Encode, seal (where the kind demands it) and sign a message, in memory that is made once and not copied.
+    """Encode, seal (where the kind demands it) and sign a message.
+
+    Raises:
+        ValueError: header, body and recipient contradict each other.
+    """
+    return wrap_and_hash(identity, header, body, recipient)[0]
+
+
+def wrap_and_hash(
+    identity: Identity, header: Header, body: Body, recipient: Certificate | None = None
+) -> tuple[bytearray, bytes]:
+    """The same, with the payload's SHA-256; in memory that is made once and not copied.
 
     Raises:
         ValueError: header, body and recipient contradict each other.
@@ -153,7 +168,7 @@ def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate 
     at = start + SEALED_KEY_BYTES if header.sealed else start
     encode_into(body, payload, at)
     try:  # structs are checked when they are read: what nobody could read must not go out
-        msgspec.msgpack.decode(payload[HEADER_AT : start - SIGNATURE_BYTES], type=Header)
+        msgspec.msgpack.decode(payload[HEADER_AT:start], type=Header)
         with memoryview(payload) as view:
             msgspec.msgpack.decode(view[at:], type=type(body))
     except msgspec.ValidationError as why:
@@ -163,27 +178,24 @@ def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate 
             raise ValueError(f"a {header.kind} is sealed to the certificate of {header.recipient}")
         payload.extend(bytes(TAG_BYTES))
         with memoryview(payload) as view:
-            recipient.sealing_key.seal_in_place(view[start:], info=bytes(view[HEADER_AT : start - SIGNATURE_BYTES]))
-    sign(identity, payload)
-    return payload
+            recipient.sealing_key.seal_in_place(view[start:], info=bytes(view[HEADER_AT:start]))
+    payload.extend(bytes(SIGNATURE_BYTES))
+    return payload, sign(identity, payload)
 
 
-def begin(header: Header, room: int) -> tuple[bytearray, int]:
-    """The beginning of an envelope, its signature still empty, and where its body begins: the last `room` bytes."""
+def begin(header: Header, body_bytes: int) -> tuple[bytearray, int]:
+    """An envelope, whose body and signature are still zeros, and where its body begins."""
     head = msgspec.msgpack.encode(header)
-    start = HEADER_AT + len(head) + SIGNATURE_BYTES
-    payload = bytearray(start + room)
-    payload[: start - SIGNATURE_BYTES] = b"".join((MAGIC, len(head).to_bytes(2, "big"), head))
+    start = HEADER_AT + len(head)
+    payload = bytearray(start + body_bytes + SIGNATURE_BYTES)
+    payload[:start] = b"".join((MAGIC, len(head).to_bytes(2, "big"), head))
     return payload, start
 
 
-def sign(identity: Identity, payload: bytearray) -> None:
-    """Fill in the signature of an envelope that is complete but for it."""
+def sign(identity: Identity, payload: bytearray) -> bytes:
+    """Fill in the signature of an envelope that is complete but for it; returns the SHA-256 of the whole."""
     with memoryview(payload) as view:
-        end = HEADER_AT + int.from_bytes(view[len(MAGIC) : HEADER_AT], "big")
-        body = end + SIGNATURE_BYTES
-        view[end:body] = identity.keys.signing.sign(_signed(bytes(view[HEADER_AT:end]), view[body:]))
-
-
-def _signed(header: bytes, body: bytes | bytearray | memoryview) -> bytes:
-    return b"".join((CONTEXT, len(header).to_bytes(2, "big"), header, hashlib.sha256(body).digest()))
+        digest = hashlib.sha256(view[:-SIGNATURE_BYTES])
+        view[-SIGNATURE_BYTES:] = identity.keys.signing.sign(CONTEXT + digest.digest())
+        digest.update(view[-SIGNATURE_BYTES:])
+    return digest.digest()

@@ -7,7 +7,6 @@ that keep no ledger (for a laboratory without personal data).
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
-from privacy.boundary.envelope import wrap
+from privacy.boundary.envelope import wrap, wrap_and_hash
 from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Header, Kind, Presence, Refusal, Reply
 from privacy.boundary.wire import Will
 from privacy.identity.authority import Identity
@@ -96,8 +95,7 @@ class Gate:
             max(task.expires_at, now),
             True,
         )
-        payload = wrap(self._identity, header, reply, recipient)
-        digest = hashlib.sha256(payload).digest()
+        payload, digest = wrap_and_hash(self._identity, header, reply, recipient)
         self._audit.append(
             kind=Kind.REPLY.value,
             recipient=recipient.party,

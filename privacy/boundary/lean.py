@@ -53,7 +53,14 @@ class Packet:
 
 
 class LeanClient(mqtt.Client):
-    """See the module. The payload of a message that comes in is a view of memory that nobody else uses."""
+    """See the module. The payload of a message that comes in is a view of memory that nobody else uses.
+
+    Attributes:
+        keeps_room: keep the memory of the last large message for the next one of its size, if it is free by then.
+    """
+
+    keeps_room = False
+    _last_room: bytearray | None = None
 
     def _packet_queue(
         self, command: int, packet: Any, mid: int, qos: int, info: mqtt.MQTTMessageInfo | None = None
@@ -102,31 +109,58 @@ class LeanClient(mqtt.Client):
     def _read_body(self) -> MQTTErrorCode:
         packet = self._in_packet
         if not packet["packet"]:
-            packet["packet"] = bytearray(packet["remaining_length"])
+            packet["packet"] = self._room(packet["remaining_length"])
         with memoryview(packet["packet"]) as room:
-            for _ in range(READS_AT_ONCE):
-                try:
-                    read = self._read_into(room[-packet["to_process"] :])
-                except (BlockingIOError, ssl.SSLWantReadError):
-                    return MQTTErrorCode.MQTT_ERR_AGAIN
-                except OSError as why:
-                    self._easy_log(MQTT_LOG_ERR, "failed to receive on socket: %s", why)
-                    return MQTTErrorCode.MQTT_ERR_CONN_LOST
-                if not read:
-                    return MQTTErrorCode.MQTT_ERR_CONN_LOST
-                packet["to_process"] -= read
-                with self._msgtime_mutex:
-                    self._last_bytes_received = time.monotonic()
-                if not packet["to_process"]:
-                    break
-            else:
-                return MQTTErrorCode.MQTT_ERR_AGAIN
-        return super()._packet_read()  # which finds nothing left to read, and handles the packet
+            code = self._fill(packet, room)
+        with self._msgtime_mutex:
+            self._last_bytes_received = time.monotonic()
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            return code
+        code = super()._packet_read()  # which finds nothing left to read, and handles the packet
+        if self.keeps_room:
+            self._last_room = packet["packet"]
+        return code
 
-    def _read_into(self, room: memoryview) -> int:
+    def _room(self, size: int) -> bytearray:
+        """Memory for a body: that of the last one, where it fits and nobody holds a view of it any more."""
+        last, self._last_room = self._last_room, None
+        if last is not None and len(last) == size:
+            try:
+                last.append(last.pop())
+            except BufferError:
+                return bytearray(size)
+            return last
+        return bytearray(size)
+
+    def _fill(self, packet: Any, room: memoryview) -> MQTTErrorCode:
         if not isinstance(self._sock, socket.socket):
-            raise ConnectionError("the connection is gone")
-        return self._sock.recv_into(room)
+            return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        for _ in range(READS_AT_ONCE):
+            try:
+                read = self._sock.recv_into(room[-packet["to_process"] :])
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                break
+            except OSError as why:
+                self._easy_log(MQTT_LOG_ERR, "failed to receive on socket: %s", why)
+                return MQTTErrorCode.MQTT_ERR_CONN_LOST
+            if not read:
+                return MQTTErrorCode.MQTT_ERR_CONN_LOST
+            packet["to_process"] -= read
+            if not packet["to_process"]:
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return MQTTErrorCode.MQTT_ERR_AGAIN
+
+    def _sock_send(self, buf: Any) -> int:
+        """Write as much as goes: a TLS socket takes no more than a record at once."""
+        sent = super()._sock_send(buf)
+        if self._sock is None or not isinstance(buf, memoryview):
+            return sent
+        try:
+            while sent < len(buf):
+                sent += self._sock.send(cast("bytes", buf[sent:]))
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return sent  # paho tries again, and waits
+        return sent
 
     def _handle_publish(self) -> MQTTErrorCode:
         packet = memoryview(self._in_packet["packet"])

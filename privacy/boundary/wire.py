@@ -160,6 +160,7 @@ class Connection:
     Args:
         client_id: unguessable and, for a persistent session, the same at every start.
         session_expiry_s: for how long the broker keeps messages for this party while it is away.
+        many_large: expect large messages of one size, one after the other, and keep memory for them.
         on_connected: called after every (re)connection, on the network's thread; must not block.
     """
 
@@ -171,6 +172,7 @@ class Connection:
         tls: ssl.SSLContext | None = None,
         will: Will | None = None,
         session_expiry_s: int = 0,
+        many_large: bool = False,
         on_connected: Callable[[], None] = lambda: None,
     ) -> None:
         self.url = url
@@ -186,6 +188,7 @@ class Connection:
         self._trouble: str | None = None
         self._largest = MAX_PACKET_BYTES
         self._client = client = PatientClient(client_id)
+        client.keeps_room = many_large
         if url.tls:
             client.tls_set_context(tls or ssl.create_default_context())
         if url.username is not None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -95,12 +94,13 @@ class Outcome:
     def show(self, console: Console) -> None:
         table = Table(
             title=self.name,
-            box=SIMPLE_HEAD,
+            box=None,
+            padding=(0, 0, 0, 1),
             pad_edge=False,
             caption=", ".join(f"{key} {value}" for key, value in self.setting.items()),
         )
         for column in self.columns:
-            table.add_column(column.title, justify="right")
+            table.add_column(column.title, justify="right", no_wrap=True)
         for row in self.rows:
             table.add_row(*(column.cell(msgspec.convert(row[column.key], Value)) for column in self.columns))
         console.print(table)

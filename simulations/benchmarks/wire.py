@@ -29,7 +29,7 @@ SWEEP = (
     Point(24, 1_000_000),
 )
 QUICK = (Point(2, 10_000), Point(2, 1_000_000), Point(4, 1_000_000))
-FLOWER_ROUNDS = 3
+FLOWER_ROUNDS = 5
 """A round of Flower's takes long: these are enough for a median."""
 
 FASTER = 50.0
@@ -53,7 +53,7 @@ COLUMNS = (
 )
 NOTES = (
     "s/round: median after a warm-up. lo: what crossed loopback in a round, so nothing else should run meanwhile.",
-    "link: what one node's connection carried in a round, both ways, with TLS and acknowledgements (the kernel's count).",
+    "link: what one node's connection carried in a round, both ways, with TLS and acknowledgements (kernel's count).",
     "centre: most memory (MB, and in models) beyond what it had with the model loaded and no round begun; of Flower, "
     "SuperLink and ServerApp together.",
     "broker, node: most memory (MB). Our node side is node and trainer, with torch; Flower's SuperNode and ClientApp.",

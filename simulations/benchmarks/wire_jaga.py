@@ -142,7 +142,7 @@ def _start_node(authority: CertificateAuthority, folder: Path, number: int, url:
     authority.enrol(node_party(number), Role.NODE).save(folder / "credentials")
     (folder / "store.key").write_text(secrets.token_hex(32), "ascii")
     (folder / "node.toml").write_text(NODE_TOML.format(broker=url), "utf-8")
-    command = [sys.executable, "-c", "from edge.cli import main; main()", "run", "node.toml", "--log", "json"]
+    command = [sys.executable, "-c", "from edge.cli import main; main()", "--log", "json", "run", "node.toml"]
     with (folder / "log").open("wb") as log:
         return BenchNode(folder, tether.spawn(command, cwd=folder, stdout=log, stderr=log))
 

@@ -64,7 +64,7 @@ class Site:
 
     def start(self) -> None:
         """Start `jaga-node run`; it ends with this process at the latest."""
-        command = [sys.executable, "-c", "from edge.cli import main; main()", "run", "node.toml", "--log", "json"]
+        command = [sys.executable, "-c", "from edge.cli import main; main()", "--log", "json", "run", "node.toml"]
         self._process = tether.spawn(command, cwd=self.folder, stderr=subprocess.PIPE)
         threading.Thread(target=self._follow, args=(self._process.stderr,), daemon=True).start()
 

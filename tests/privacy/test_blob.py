@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.boundary.blob import close, open_blob
-from privacy.boundary.envelope import Reason, Rejected, wrap
+from privacy.boundary.envelope import SIGNATURE_BYTES, Reason, Rejected, wrap
 from privacy.boundary.messages import EVERYONE, BlobReference, Claim, Header, Kind
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role
@@ -61,8 +61,9 @@ def test_no_changed_byte_opens(position, mask):
 def test_no_changed_byte_of_the_body_opens_even_under_its_own_hash(position, mask):
     """A leader that is deceived about the hash still has the cipher's own check."""
     changed = bytearray(CLOSED.payload)
-    body = len(changed) - (len(b"weightsbias") + 16)
-    changed[body + position % (len(changed) - body)] ^= mask
+    end = len(changed) - SIGNATURE_BYTES
+    body = end - (len(b"weightsbias") + 16)
+    changed[body + position % (end - body)] ^= mask
     assert turned_away(bytes(changed), referring_to(bytes(changed))) is Reason.CANNOT_OPEN
 
 
@@ -86,7 +87,7 @@ def test_a_blob_opens_into_new_memory_or_its_own(in_place):
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_a_changed_blob_does_not_open_in_its_own_memory_either(position, mask):
     changed = bytearray(CLOSED.payload)
-    changed[-1 - position % 27] ^= mask
+    changed[-1 - SIGNATURE_BYTES - position % 27] ^= mask
     with pytest.raises(Rejected, match="sealed to other keys"):
         open_blob(changed, referring_to(bytes(changed)), in_place=True)
 

@@ -147,9 +147,8 @@ def sealed_badly(plain: bytes) -> Capture:
 
 
 def signed(sender: Identity, head: bytes, body: bytes, topic: str) -> Capture:
-    length = len(head).to_bytes(2, "big")
-    signature = sender.keys.signing.sign(CONTEXT + length + head + hashlib.sha256(body).digest())
-    return Capture(topic, MAGIC + length + head + signature + body)
+    unsigned = MAGIC + len(head).to_bytes(2, "big") + head + body
+    return Capture(topic, unsigned + sender.keys.signing.sign(CONTEXT + hashlib.sha256(unsigned).digest()))
 
 
 def test_honest_traffic_passes_and_is_counted():

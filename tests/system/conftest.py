@@ -29,7 +29,7 @@ class NodeProcess:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> "NodeProcess":
-        command = [sys.executable, "-c", "from edge.cli import main; main()", "run", "node.toml", "--log", "json"]
+        command = [sys.executable, "-c", "from edge.cli import main; main()", "--log", "json", "run", "node.toml"]
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(APPS), "HOME": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
