@@ -3,6 +3,7 @@
 tmux is the terminal, and rich draws what it shows at the end, with its colours.
 """
 
+import io
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ def record(command: list[str]) -> str:
 
 
 def main(path: str, *command: str) -> None:
-    console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
     console.print(f"[bold green]$[/] {' '.join(command).removeprefix('.venv/bin/')}", highlight=False)
     console.print(Text.from_ansi(record(list(command))))
     console.save_svg(path, title="Jaga")

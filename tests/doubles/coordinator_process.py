@@ -21,6 +21,7 @@ from aggregator.strategies.registry import make
 from privacy.boundary.flower import quieten
 from privacy.boundary.wire import BrokerUrl
 from privacy.identity.authority import Identity
+from privacy.logs import LogFormat, configure
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
     url = BrokerUrl.parse(settings["broker"])
     run_id = loaded.run_id(identity.certificate.federation)
     quieten()
+    configure(LogFormat.TEXT)  # to standard error: standard output is for events
 
     def watch(event: RoundEvent) -> None:
         sys.stdout.write(event.as_json() + "\n")
