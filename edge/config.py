@@ -60,6 +60,44 @@ class SensingTable(_Table):
     scanner: ReplayTable | None = None
 
 
+class ReceiverTable(_Table):
+    """`[[site.receivers]]`: where one receiver of this site hangs; number 0 is the node's own adapter."""
+
+    number: Annotated[int, Field(ge=0, le=255)]
+    name: str = ""
+    room: str
+    x_m: float = 0.0
+    y_m: float = 0.0
+
+
+class SiteTable(_Table):
+    """`[site]`: what the node stands for. `adjacent` are pairs of rooms whose receivers can hear one tag at once."""
+
+    mode: Literal["zone", "room", "person"] = "zone"
+    room: str = ""
+    receivers: tuple[ReceiverTable, ...] = ()
+    adjacent: tuple[tuple[str, str], ...] = ()
+
+
+class TracingTable(_Table):
+    """`[tracing]`: diagnosis keys of one region, checked against the health authority's public key (PEM, P-256)."""
+
+    region: str | None = None
+    authority_key: Path | None = None
+    webhook: str | None = None
+    attenuation_db: tuple[float, float, float] = (55.0, 63.0, 73.0)
+    weights: tuple[float, float, float, float] = (1.0, 1.0, 0.5, 0.0)
+    alert_minutes: Annotated[float, Field(gt=0)] = 15.0
+
+
+class PageTable(_Table):
+    """`[page]`: the node's own page on the site network, off unless there is such a table."""
+
+    listen: str = "127.0.0.1:8080"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+
 class LearningTable(_Table):
     """`[learning]`: the Flower app that trains here, and how long an idle trainer keeps its memory."""
 
@@ -90,6 +128,9 @@ class NodeConfig(BaseSettings):
     store: StoreTable = StoreTable()
     link: LinkTable = LinkTable()
     sensing: SensingTable = SensingTable()
+    site: SiteTable = SiteTable()
+    tracing: TracingTable = TracingTable()
+    page: PageTable | None = None
     learning: LearningTable = LearningTable()
     privacy: PrivacyTable = PrivacyTable()
 

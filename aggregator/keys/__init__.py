@@ -1,0 +1,1 @@
+"""The health authority: case reports in, signed exports out."""

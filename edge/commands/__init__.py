@@ -1,0 +1,1 @@
+"""The commands of `jaga-node`, a module a group."""

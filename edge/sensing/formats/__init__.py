@@ -1,0 +1,1 @@
+"""What is on the air, one module a format."""

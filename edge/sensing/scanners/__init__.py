@@ -1,0 +1,1 @@
+"""Where radio frames come from: adapters and recordings."""

@@ -1,0 +1,1 @@
+"""Diagnosis keys to matches, exposures and alerts, all on the node."""

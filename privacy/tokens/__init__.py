@@ -1,0 +1,1 @@
+"""Rotating identifiers and the files that publish diagnosis keys (GAEN v1.2)."""
