@@ -21,10 +21,11 @@ from typing import Self
 import structlog
 
 from privacy.boundary import topics
+from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import Rejected, wrap
 from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Claim, Header, Kind
-from privacy.boundary.wire import BrokerUrl, Connection, Delivery, NotConnected, PublicationRefused, Will, tls_context
+from privacy.boundary.wire import Connection, Delivery, NotConnected, PublicationRefused, Will
 from privacy.identity.authority import Identity
 
 log = structlog.get_logger()

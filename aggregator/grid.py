@@ -31,6 +31,7 @@ from aggregator.batch import Arrived, Batch, OpenTask, Participation
 from aggregator.desk import TaskDesk
 from privacy.boundary import topics
 from privacy.boundary.arrays import BadArrays, unpack
+from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import Reason, Rejected
 from privacy.boundary.flower import (
@@ -45,12 +46,12 @@ from privacy.boundary.flower import (
 )
 from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Refusal, Reply
-from privacy.boundary.wire import BrokerUrl, Connection, Delivery, PublicationRefused, Traffic, tls_context
+from privacy.boundary.wire import Connection, Delivery, PublicationRefused, Traffic
 from privacy.identity.authority import Identity
+from privacy.version import SOFTWARE
 
 log = structlog.get_logger()
 
-SOFTWARE = "jaga 0.1.0"
 TTL_S = 3600.0
 PATIENCE_S = 10.0
 """How long the network's thread waits for somebody to take a reply. It must stay well under the broker's patience with

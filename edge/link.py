@@ -26,11 +26,12 @@ from edge.store.meta import Meta
 from edge.store.outbox import Outbox, OutboxItem
 from privacy.boundary import topics
 from privacy.boundary.blob import open_blob
+from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import Reason, Rejected
 from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, BlobReference, Header
-from privacy.boundary.wire import BrokerUrl, Connection, Delivery, PayloadTooLarge, Traffic, tls_context
+from privacy.boundary.wire import Connection, Delivery, PayloadTooLarge, Traffic
 from privacy.identity.authority import Identity
 
 log = structlog.get_logger()

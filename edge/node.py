@@ -33,15 +33,15 @@ from edge.store.sightings import Sightings
 from privacy.accounting.ledger import Budget, PrivacyLedger
 from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
+from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.envelope import Envelope, Rejected
 from privacy.boundary.gate import Gate, Unaccounted
 from privacy.boundary.messages import Encoding, Header, Refusal, Reply, Task
-from privacy.boundary.wire import BrokerUrl
 from privacy.identity.authority import Identity
+from privacy.version import SOFTWARE
 
 log = structlog.get_logger()
 
-SOFTWARE = "jaga 0.1.0"
 TICK_S = 0.5
 HOUSEKEEPING_S = 3600.0
 LONGEST_FETCH_S = 300.0

@@ -23,8 +23,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.client import PatientClient
-from privacy.boundary.wire import KEEPALIVE_S, BrokerUrl, NotConnected, tls_context
+from privacy.boundary.wire import KEEPALIVE_S, NotConnected
 
 SESSION_S = 3600
 """For how long the broker keeps messages for an eavesdropper that lost its connection."""

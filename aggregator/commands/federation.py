@@ -18,7 +18,7 @@ from aggregator.commands.terminal import DEFAULT_CONFIG, ConfigFile, day, explai
 from aggregator.config import BadConfig, CentralConfig
 from aggregator.records.database import Records
 from aggregator.records.nodes import Nodes
-from privacy.boundary.wire import BrokerUrl
+from privacy.boundary.broker import BrokerUrl
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
 

@@ -29,8 +29,8 @@ from aggregator.records.nodes import Nodes
 from aggregator.records.runs import Journal
 from aggregator.records.schema import Part
 from aggregator.strategies.registry import make, parameters
+from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.flower import quieten
-from privacy.boundary.wire import BrokerUrl
 from privacy.identity.authority import Identity
 
 log = structlog.get_logger()

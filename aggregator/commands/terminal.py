@@ -25,7 +25,8 @@ from aggregator.strategies.registry import BadStrategy
 from aggregator.strategies.state import StateMismatch, UnsavableStrategy
 from aggregator.strategies.streaming import NotLinear
 from privacy.boundary.arrays import BadArrays
-from privacy.boundary.wire import BadBrokerUrl, NotConnected
+from privacy.boundary.broker import BadBrokerUrl
+from privacy.boundary.wire import NotConnected
 from privacy.identity.certificates import UntrustedCertificate
 from privacy.identity.keys import BadKey
 

@@ -14,7 +14,8 @@ from rich.table import Table
 from edge.commands.terminal import TAMPERED, ConfigFile, explained, fail, ok, out
 from edge.config import BadConfig, NodeConfig
 from edge.store.database import Database
-from privacy.boundary.wire import BrokerUrl, Connection, tls_context
+from privacy.boundary.broker import BrokerUrl, tls_context
+from privacy.boundary.wire import Connection
 from privacy.identity.authority import Identity, request
 from privacy.identity.keys import PrivateKeys, write_private
 

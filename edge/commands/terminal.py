@@ -13,7 +13,8 @@ from rich.markup import escape
 from edge.config import BadConfig
 from edge.sensing.contacts import BadContactFile
 from edge.store.errors import StoreError
-from privacy.boundary.wire import BadBrokerUrl, NotConnected
+from privacy.boundary.broker import BadBrokerUrl
+from privacy.boundary.wire import NotConnected
 from privacy.identity.certificates import UntrustedCertificate
 from privacy.identity.keys import BadKey
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from aggregator.grid import MqttGrid
 from aggregator.memory import return_large_blocks
 from aggregator.strategies.streaming import Streaming
+from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.flower import quieten
 from privacy.boundary.messages import Encoding
-from privacy.boundary.wire import BrokerUrl
 from privacy.identity.authority import Identity
 from privacy.logs import LogFormat, configure
 from simulations.benchmarks.wire_app import averaging, run_rounds

@@ -26,8 +26,8 @@ from edge.learning.tasks.task import Task, load_task
 from edge.sensing.replay import ReplayScanner
 from privacy.accounting.ledger import Budget
 from privacy.boundary import topics
+from privacy.boundary.broker import BROKER_AUTHORITY, BrokerUrl
 from privacy.boundary.messages import Kind
-from privacy.boundary.wire import BROKER_AUTHORITY, BrokerUrl
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role
 from simulations.baselines import evaluate, persistence, train_centrally

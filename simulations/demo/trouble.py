@@ -5,7 +5,8 @@ from __future__ import annotations
 from edge.sensing.contacts import BadContactFile
 from edge.sensing.replay import UnknownZone
 from edge.store.errors import StoreError
-from privacy.boundary.wire import BadBrokerUrl, NotConnected
+from privacy.boundary.broker import BadBrokerUrl
+from privacy.boundary.wire import NotConnected
 from privacy.journal import BrokenChain
 from simulations.broker import BrokerUnavailable
 from simulations.datasets.sociopatterns import TooFewDays

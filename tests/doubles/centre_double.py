@@ -11,11 +11,12 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from privacy.boundary import flower, topics
 from privacy.boundary.arrays import arrays_of, unpack
 from privacy.boundary.blob import close
+from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import wrap
 from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Presence, Reply, Task
-from privacy.boundary.wire import BrokerUrl, Connection, Delivery, tls_context
+from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.authority import Identity
 
 RUN = 2**63 + 7

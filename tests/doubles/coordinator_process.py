@@ -18,8 +18,8 @@ from aggregator.records.database import Records
 from aggregator.records.models import Models
 from aggregator.records.runs import Journal
 from aggregator.strategies.registry import make
+from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.flower import quieten
-from privacy.boundary.wire import BrokerUrl
 from privacy.identity.authority import Identity
 from privacy.logs import LogFormat, configure
 

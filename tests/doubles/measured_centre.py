@@ -16,9 +16,9 @@ from flwr.serverapp.strategy import FedAvg
 from aggregator.grid import MqttGrid
 from aggregator.memory import return_large_blocks
 from aggregator.strategies.streaming import Streaming
+from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.flower import quieten
 from privacy.boundary.messages import Encoding
-from privacy.boundary.wire import BrokerUrl
 from privacy.identity.authority import Identity
 
 

@@ -18,12 +18,13 @@ from flwr.clientapp import ClientApp
 from privacy.boundary import topics
 from privacy.boundary.arrays import arrays_of, pack, unpack
 from privacy.boundary.blob import open_blob
+from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import Rejected, wrap
 from privacy.boundary.flower import head_of, message_of
 from privacy.boundary.gate import presence
 from privacy.boundary.messages import Encoding, Header, Kind, Refusal, Reply, Task
-from privacy.boundary.wire import BrokerUrl, Connection, Delivery, tls_context
+from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.authority import Identity
 
 FETCH_S = 20.0

@@ -13,8 +13,9 @@ from aggregator.grid import MqttGrid
 from aggregator.records.database import Records
 from aggregator.records.nodes import Nodes
 from privacy.boundary import topics
+from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.messages import Refusal
-from privacy.boundary.wire import BrokerUrl, Connection, Delivery, tls_context
+from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role, node_party
 from simulations.broker import Broker, BrokerCredentials, start_broker

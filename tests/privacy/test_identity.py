@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.boundary.wire import tls_context
+from privacy.boundary.broker import tls_context
 from privacy.identity.authority import CertificateAuthority, Identity, request
 from privacy.identity.certificates import (
     SEALING_KEY,

@@ -22,7 +22,7 @@ from aggregator.records.models import Models
 from aggregator.records.schema import Part, PartState, Phase, RunState
 from aggregator.records.tensors import to_safetensors
 from privacy.boundary import topics
-from privacy.boundary.wire import BrokerUrl
+from privacy.boundary.broker import BrokerUrl
 from simulations.broker import mosquitto_program
 
 pytestmark = [

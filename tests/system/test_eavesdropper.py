@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from privacy.boundary import topics
+from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.gate import presence
-from privacy.boundary.wire import BrokerUrl, Connection, NotConnected, tls_context
+from privacy.boundary.wire import Connection, NotConnected
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role
 from simulations.broker import Broker, BrokerCredentials, mosquitto_program, start_broker

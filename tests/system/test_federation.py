@@ -11,8 +11,8 @@ from aggregator.grid import MqttGrid
 from aggregator.strategies.streaming import Streaming
 from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.tasks.task import load_task
+from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.messages import Encoding, Refusal
-from privacy.boundary.wire import BrokerUrl
 from privacy.identity.authority import Identity
 from simulations.handover import train_table
 from simulations.world.generator import World, write_contacts

@@ -17,17 +17,8 @@ import pytest
 
 from privacy.boundary import client as patience
 from privacy.boundary import topics, wire
-from privacy.boundary.wire import (
-    BadBrokerUrl,
-    BrokerUrl,
-    Connection,
-    Delivery,
-    NotConnected,
-    PayloadTooLarge,
-    PublicationRefused,
-    Will,
-    tls_context,
-)
+from privacy.boundary.broker import BadBrokerUrl, BrokerUrl, tls_context
+from privacy.boundary.wire import Connection, Delivery, NotConnected, PayloadTooLarge, PublicationRefused, Will
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role
 from simulations.broker import Broker, BrokerCredentials, free_port, mosquitto_program, start_broker
@@ -412,7 +403,8 @@ def test_an_upload_that_takes_longer_than_two_keepalives_arrives(start, join, mo
 WILL = """
 import sys
 from pathlib import Path
-from privacy.boundary.wire import BrokerUrl, Connection, Will, tls_context
+from privacy.boundary.broker import BrokerUrl, tls_context
+from privacy.boundary.wire import Connection, Will
 folder, url, party = sys.argv[1:]
 wire = Connection(
     BrokerUrl.parse(url), f"{party}-1", tls=tls_context(Path(folder)), will=Will(f"jaga/1/presence/{party}", b"gone")
