@@ -1,0 +1,171 @@
+"""The satellite's side: every few minutes, what was heard since the last time goes to the hub."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from urllib.parse import urlsplit
+
+import structlog
+
+from edge.lan import NotLocal, resolve
+from edge.room.parcel import MOST_ROWS, pack
+from edge.sensing.sightings import Sighting
+from edge.store.database import Database
+from edge.store.errors import StoreError
+from edge.store.listening import Listening
+from edge.store.meta import Meta
+from edge.store.sightings import Sightings
+from edge.store.slots import WINDOW_S
+from privacy.boundary.audit import AuditLog
+from privacy.identity.authority import Identity
+from privacy.identity.certificates import Certificate, Role, UntrustedCertificate
+
+log = structlog.get_logger()
+
+PATH = "/site/sightings"
+CERTIFICATE_PATH = "/site/certificate"
+EVERY_S = 300.0
+LONGEST_BACKOFF_S = 3600.0
+TIMEOUT_S = 20.0
+MOST_CERTIFICATE_BYTES = 8192
+SENT_UNTIL = "room.sent_until"
+"""Name of the fact up to which window, exclusive, the hub has everything."""
+
+
+class BadHub(ValueError):
+    """The hub's address is not one on the site's own network."""
+
+
+class HubUnreachable(ConnectionError):
+    """The hub did not take a parcel; it is packed again later."""
+
+
+class Courier:
+    """Carries sightings to the hub, on a thread of its own.
+
+    Args:
+        party: the hub's name, as in its certificate.
+        url: `http://HOST:PORT` or `https://…` of the hub's page, on a private address. Parcels are sealed and signed,
+            so nothing rests on TLS here.
+
+    Raises:
+        BadHub: the address is none, or is not on the site's own network.
+    """
+
+    def __init__(self, identity: Identity, database: Database, party: str, url: str) -> None:
+        self._identity = identity
+        self._database = database
+        self._party = party
+        self._tls, self._host, self._port = _address(url)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(TIMEOUT_S)
+
+    def deliver(self) -> int:
+        """Send everything that is new; returns how many sightings the hub has taken.
+
+        Raises:
+            HubUnreachable: the hub is away, is another one, or turned a parcel away.
+            StoreError: this node's store.
+        """
+        store = self._database.connect()
+        try:
+            meta = Meta(store)
+            until = int((Listening(store).until() or 0.0) // WINDOW_S)
+            since = int(meta.get(SENT_UNTIL) or b"0")
+            if until <= since:
+                return 0
+            hub = self._hub()
+            taken = 0
+            for rows in _batches(Sightings(store).between(since * WINDOW_S, until * WINDOW_S)):
+                payload = pack(self._identity, hub, rows)
+                self._post(payload)
+                taken += len(rows)
+                note = f"{len(rows)} sightings to this room's hub, on the site's own network"
+                AuditLog(store).append(kind="sightings", recipient=hub.party, payload=payload, note=note)
+            meta.set(SENT_UNTIL, str(until).encode())
+            return taken
+        finally:
+            store.close()
+
+    def _work(self) -> None:
+        pause, failing = EVERY_S, False
+        while not self._stopping.wait(pause):
+            try:
+                taken = self.deliver()
+            except (HubUnreachable, StoreError) as why:
+                if not failing:
+                    log.error("the hub of this room does not take sightings; they are kept", reason=str(why))
+                failing, pause = True, min(2 * pause, LONGEST_BACKOFF_S)
+                continue
+            if failing:
+                log.info("the hub of this room takes sightings again", sightings=taken)
+            failing, pause = False, EVERY_S
+
+    def _hub(self) -> Certificate:
+        der = self._ask("GET", CERTIFICATE_PATH, None)
+        try:
+            hub = self._identity.anchor.verify(der)
+        except UntrustedCertificate as why:
+            raise HubUnreachable(f"what answers for the hub is not of this federation: {why}") from why
+        if hub.party != self._party or hub.role is not Role.NODE:
+            raise HubUnreachable(f"{hub.party} answers where {self._party} should: mend `url` or `party` in [site.hub]")
+        return hub
+
+    def _post(self, payload: bytes) -> None:
+        self._ask("POST", PATH, payload)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
+        try:
+            connection = self._connection()
+        except (OSError, NotLocal) as why:
+            raise HubUnreachable(f"{self._host}: {why}") from why
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/octet-stream"} if body else {})
+            answer = connection.getresponse()
+            said = answer.read(MOST_CERTIFICATE_BYTES)
+        except (OSError, http.client.HTTPException) as why:
+            raise HubUnreachable(f"{self._host}:{self._port}: {why or type(why).__name__}") from why
+        finally:
+            connection.close()
+        if answer.status not in (200, 204):
+            reason = said.decode("utf-8", "replace")[:200]
+            raise HubUnreachable(f"the hub answers {answer.status}: {reason}")
+        return said
+
+    def _connection(self) -> http.client.HTTPConnection:
+        address = resolve(self._host, self._port)
+        if not self._tls:
+            return http.client.HTTPConnection(address, self._port, timeout=TIMEOUT_S)
+        # A page's certificate is signed by itself. What is believed is the party's certificate, and the seal.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection(address, self._port, timeout=TIMEOUT_S, context=context)
+
+
+def _address(url: str) -> tuple[bool, str, int]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as why:
+        raise BadHub(f"{url!r} is no address of a hub: {why}") from why
+    if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/"):
+        raise BadHub(f"{url!r} is no address of a hub: write http://HOST:PORT, as its page listens")
+    return parts.scheme == "https", host, port or (443 if parts.scheme == "https" else 80)
+
+
+def _batches(rows: Iterator[Sighting]) -> Iterator[list[Sighting]]:
+    """Own rows only: what a satellite heard from satellites of its own is not passed on."""
+    own = (row for row in rows if row.receiver == 0)
+    while batch := list(islice(own, MOST_ROWS)):
+        yield batch
