@@ -11,8 +11,18 @@ from edge.lan import NotLocal, is_local, resolve
 
 @pytest.mark.parametrize(
     "address",
-    "10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.20 169.254.7.7 127.0.0.1 ::1 fd12::1 fe80::1%eth0 "
-    "::ffff:192.168.1.1".split(),
+    [
+        "10.0.0.1",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.1.20",
+        "169.254.7.7",
+        "127.0.0.1",
+        "::1",
+        "fd12::1",
+        "fe80::1%eth0",
+        "::ffff:192.168.1.1",
+    ],
 )
 def test_addresses_of_a_site_are_local(address):
     assert is_local(address)
@@ -20,8 +30,21 @@ def test_addresses_of_a_site_are_local(address):
 
 @pytest.mark.parametrize(
     "address",
-    "8.8.8.8 172.15.255.255 172.32.0.0 192.169.0.1 0.0.0.0 100.64.0.1 2001:db8::1 :: ::ffff:8.8.8.8 224.0.0.1 "
-    "255.255.255.255 school.example 10.0.0.1.evil.example".split(),
+    [
+        "8.8.8.8",
+        "172.15.255.255",
+        "172.32.0.0",
+        "192.169.0.1",
+        "0.0.0.0",
+        "100.64.0.1",
+        "2001:db8::1",
+        "::",
+        "::ffff:8.8.8.8",
+        "224.0.0.1",
+        "255.255.255.255",
+        "school.example",
+        "10.0.0.1.evil.example",
+    ],
 )
 def test_everything_else_is_not(address):
     assert not is_local(address)
