@@ -17,17 +17,16 @@ it has none does not show.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from opacus.grad_sample import GradSampleModule
-from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
+from edge.learning.clipping import clipped_sum, trained
+from edge.learning.noise import gaussian, gaussian_rows, uniform
 from privacy.accounting.composition import noise_multiplier_for
 from privacy.accounting.events import SampledGaussian
 
@@ -141,32 +140,18 @@ def train(
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
             raise NotFinite(f"parameter {name} of the model is not finite; ask for a good start model")
-    # GradSampleModule hooks into the module it wraps; the hooks are taken off again below.
-    private = GradSampleModule(model, loss_reduction="sum")
-    optimizer = _SystemNoiseOptimizer(
-        torch.optim.SGD(private.parameters(), lr=plan.learning_rate),
-        noise_multiplier=plan.noise_multiplier * unit_examples,
-        max_grad_norm=plan.clip_norm,
-        expected_batch_size=plan.lot_size,
-    )
     noise_std = plan.noise_multiplier * unit_examples * plan.clip_norm
     with torch.no_grad():
         start_loss = float(loss(model(x), y).mean()) if len(x) else math.nan
+    parameters = trained(model)
+    weights = sum(parameter.numel() for parameter in parameters)
     signals = []
-    for _ in range(plan.steps):
-        optimizer.zero_grad()
-        chosen = torch.from_numpy(_uniform(len(x)) < plan.sampling_rate)
-        if chosen.any():
-            inputs = x[chosen].requires_grad_()  # or torch warns that Opacus' hooks see no gradient of the inputs
-            torch.autograd.backward(loss(private(inputs), y[chosen]).sum())
-        for parameter in private.parameters():
-            if parameter.grad_sample is None:  # no example entered, or the model does not use it
-                parameter.grad_sample = parameter.new_zeros((int(chosen.sum()), *parameter.shape))
-            parameter.grad_sample.nan_to_num_(nan=0.0)
-        optimizer.step()
-        signals.append(math.sqrt(sum(float(p.summed_grad.square().sum()) for p in private.parameters())))
-    weights = sum(parameter.numel() for parameter in private.parameters())
-    private.to_standard_module()
+    with clipped_sum(model, loss, plan.clip_norm) as gradients:
+        for noise in gaussian_rows(plan.steps, weights):
+            chosen = torch.from_numpy(uniform(len(x)) < plan.sampling_rate)
+            sums = gradients(x[chosen], y[chosen])
+            signals.append(math.sqrt(sum(float(one.square().sum()) for one in sums)))
+            _step(parameters, sums, noise_std * noise if noise_std else None, plan.learning_rate / plan.lot_size)
     return TrainingOutcome(
         state={name: value.detach().numpy().copy() for name, value in model.state_dict().items()},
         noise_std=noise_std,
@@ -232,32 +217,19 @@ def noised_metrics(
     noise = noise_std * gaussian((2,))
     centred = float((clipped / half - 1).sum() + noise[0])
     count = float(len(clipped) + noise[1])
+    if noise_std:  # as float32, see `noise.gaussian`
+        centred, count = float(np.float32(centred)), float(np.float32(count))
     return NoisedMetrics(error_sum=half * (centred + count), count=count, bound=bound, noise_std=noise_std)
 
 
-def gaussian(shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Standard normal noise from the operating system's entropy, which no output of ours can reveal.
-
-    torch seeds its generator with 32 bits, and a Mersenne twister can be run backwards; so noise is made here, with
-    Box and Muller's formula. Four draws are added up for each value, which hides the gaps between floating point
-    numbers (Holohan and Braghin 2021, "Secure random sampling in differential privacy", as in Opacus' secure mode).
-    """
-    n = math.prod(shape)
-    radius = np.sqrt(-2 * np.log(1 - _uniform(4 * n)))
-    draws: NDArray[np.float64] = radius * np.cos(2 * math.pi * _uniform(4 * n))
-    noise: NDArray[np.float64] = draws.reshape(4, *shape).sum(axis=0) / 2
-    return noise
-
-
-def _uniform(n: int) -> NDArray[np.float64]:
-    """n values in [0, 1), 53 random bits each, from the operating system."""
-    return np.ldexp((np.frombuffer(os.urandom(8 * n), dtype=np.uint64) >> np.uint64(11)).astype(np.float64), -53)
-
-
-class _SystemNoiseOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
-    """Opacus' optimiser; only the source of its noise differs."""
-
-    def add_noise(self) -> None:
-        for parameter in self.params:
-            noise = self.noise_multiplier * self.max_grad_norm * gaussian(tuple(parameter.shape))
-            parameter.grad = parameter.summed_grad + torch.from_numpy(noise).to(parameter.dtype)
+def _step(
+    parameters: Sequence[nn.Parameter], sums: Sequence[Tensor], noise: NDArray[np.float64] | None, rate: float
+) -> None:
+    """Move the parameters by `-rate * (sums + noise)`. What is added up is float64, see `noise.gaussian`."""
+    noised = torch.cat([total.flatten() for total in sums]).double()
+    if noise is not None:
+        noised += torch.from_numpy(noise)
+    steps = torch.split(noised.mul_(rate).float(), [parameter.numel() for parameter in parameters])
+    with torch.no_grad():
+        for parameter, step in zip(parameters, steps, strict=True):
+            parameter.sub_(step.view_as(parameter))

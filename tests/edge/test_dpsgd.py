@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edge.learning.dpsgd import DpSgdPlan, NoisedMetrics, NotFinite, gaussian, noised_metrics, train
+from edge.learning.dpsgd import DpSgdPlan, NoisedMetrics, NotFinite, noised_metrics, train
+from edge.learning.noise import gaussian
 from edge.learning.tasks.crowding import TASK
 from privacy.accounting.composition import epsilon
 from privacy.accounting.events import SampledGaussian
