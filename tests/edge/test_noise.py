@@ -42,7 +42,7 @@ def test_the_two_halves_of_a_draw_are_not_correlated():
 
 def test_uniform_values_fill_their_range_evenly():
     values = uniform(200_000)
-    assert 0 <= values.min()
+    assert values.min() >= 0
     assert values.max() < 1
     counts = np.histogram(values, bins=100, range=(0, 1))[0]
     assert ((counts - 2000) ** 2 / 2000).sum() < 170  # chi-square with 99 degrees; 99.999 % are below
