@@ -84,6 +84,7 @@ class _LinearSum:
         self._loss = loss
         self._clip_norm = clip_norm
         self._layers = _linear_layers(model)
+        self._trained = trained(model)
         self._seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self._hooks = [layer.register_forward_hook(self._see) for layer in self._layers]
 
@@ -118,7 +119,7 @@ class _LinearSum:
                 if layer.bias is not None:
                     sums[layer.bias] = clipped.sum(dim=0)
             # A layer that the model has and does not use has no gradient.
-            return [sums[p] if p in sums else torch.zeros_like(p) for p in trained(self._model)]
+            return [sums[p] if p in sums else torch.zeros_like(p) for p in self._trained]
 
     def _see(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if layer in self._seen or output.ndim != 2:

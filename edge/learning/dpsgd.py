@@ -148,10 +148,13 @@ def train(
     signals = []
     with clipped_sum(model, loss, plan.clip_norm) as gradients:
         for noise in gaussian_rows(plan.steps, weights):
-            chosen = torch.from_numpy(uniform(len(x)) < plan.sampling_rate)
-            sums = gradients(x[chosen], y[chosen])
-            signals.append(math.sqrt(sum(float(one.square().sum()) for one in sums)))
-            _step(parameters, sums, noise_std * noise if noise_std else None, plan.learning_rate / plan.lot_size)
+            lot = torch.from_numpy(np.flatnonzero(uniform(len(x)) < plan.sampling_rate))
+            sums = gradients(x.index_select(0, lot), y.index_select(0, lot))
+            total = torch.cat([one.flatten() for one in sums]).double()
+            signals.append(float(total.norm()))
+            if noise_std:
+                total.add_(torch.from_numpy(noise), alpha=noise_std)
+            _move(parameters, total.mul_(-plan.learning_rate / plan.lot_size))
     return TrainingOutcome(
         state={name: value.detach().numpy().copy() for name, value in model.state_dict().items()},
         noise_std=noise_std,
@@ -222,14 +225,9 @@ def noised_metrics(
     return NoisedMetrics(error_sum=half * (centred + count), count=count, bound=bound, noise_std=noise_std)
 
 
-def _step(
-    parameters: Sequence[nn.Parameter], sums: Sequence[Tensor], noise: NDArray[np.float64] | None, rate: float
-) -> None:
-    """Move the parameters by `-rate * (sums + noise)`. What is added up is float64, see `noise.gaussian`."""
-    noised = torch.cat([total.flatten() for total in sums]).double()
-    if noise is not None:
-        noised += torch.from_numpy(noise)
-    steps = torch.split(noised.mul_(rate).float(), [parameter.numel() for parameter in parameters])
+def _move(parameters: Sequence[nn.Parameter], by: Tensor) -> None:
+    """Add to the parameters; `by` is float64, one after the other, and is rounded once: see `noise.gaussian`."""
+    pieces = torch.split(by.float(), [parameter.numel() for parameter in parameters])
     with torch.no_grad():
-        for parameter, step in zip(parameters, steps, strict=True):
-            parameter.sub_(step.view_as(parameter))
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            parameter.add_(piece.view_as(parameter))
