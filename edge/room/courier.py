@@ -6,14 +6,16 @@ import http.client
 import ssl
 import threading
 from collections.abc import Iterator
-from itertools import islice
+from itertools import groupby
+from operator import attrgetter
 from urllib.parse import urlsplit
 
 import structlog
 
 from edge.lan import NotLocal, resolve
-from edge.room.parcel import MOST_ROWS, pack
+from edge.room.parcel import MOST_ROWS, Parcel, pack
 from edge.sensing.sightings import Sighting
+from edge.store.connection import transaction
 from edge.store.database import Database
 from edge.store.errors import StoreError
 from edge.store.listening import Listening
@@ -87,13 +89,14 @@ class Courier:
                 return 0
             hub = self._hub()
             taken = 0
-            for rows in _batches(Sightings(store).between(since * WINDOW_S, until * WINDOW_S)):
-                payload = pack(self._identity, hub, rows)
-                self._post(payload)
-                taken += len(rows)
-                note = f"{len(rows)} sightings to this room's hub, on the site's own network"
-                AuditLog(store).append(kind="sightings", recipient=hub.party, payload=payload, note=note)
-            meta.set(SENT_UNTIL, str(until).encode())
+            for parcel in _parcels(Sightings(store).between(since * WINDOW_S, until * WINDOW_S), until):
+                payload = pack(self._identity, hub, parcel)
+                self._ask("POST", PATH, payload)
+                taken += len(parcel.sightings)
+                note = f"{len(parcel.sightings)} sightings to this room's hub, on the site's own network"
+                with transaction(store):
+                    AuditLog(store).append(kind="sightings", recipient=hub.party, payload=payload, note=note)
+                    meta.set(SENT_UNTIL, str(parcel.until_window).encode())
             return taken
         finally:
             store.close()
@@ -121,9 +124,6 @@ class Courier:
         if hub.party != self._party or hub.role is not Role.NODE:
             raise HubUnreachable(f"{hub.party} answers where {self._party} should: mend `url` or `party` in [site.hub]")
         return hub
-
-    def _post(self, payload: bytes) -> None:
-        self._ask("POST", PATH, payload)
 
     def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
         try:
@@ -164,8 +164,13 @@ def _address(url: str) -> tuple[bool, str, int]:
     return parts.scheme == "https", host, port or (443 if parts.scheme == "https" else 80)
 
 
-def _batches(rows: Iterator[Sighting]) -> Iterator[list[Sighting]]:
-    """Own rows only: what a satellite heard from satellites of its own is not passed on."""
-    own = (row for row in rows if row.receiver == 0)
-    while batch := list(islice(own, MOST_ROWS)):
-        yield batch
+def _parcels(rows: Iterator[Sighting], until_window: int) -> Iterator[Parcel]:
+    """Whole windows, as many as fit; own rows only, for what satellites of this node's heard is not passed on."""
+    waiting: list[Sighting] = []
+    for window, group in groupby((row for row in rows if row.receiver == 0), key=attrgetter("window")):
+        heard = list(group)
+        if len(waiting) + len(heard) > MOST_ROWS:
+            yield Parcel(window, waiting)
+            waiting = []
+        waiting += heard
+    yield Parcel(until_window, waiting)

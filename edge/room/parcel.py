@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -18,8 +19,9 @@ INFO = b"jaga sightings 1\x00"
 CONTEXT = b"jaga sightings parcel 1\x00"
 LIFETIME_S = 600.0
 """A parcel that is older, or from further ahead, is turned away; the satellite packs its rows again."""
-MOST_ROWS = 5_000
-MOST_BYTES = 1024 * 1024
+MOST_ROWS = 25_000
+"""More than a node keeps of one window, so that a parcel can always hold whole windows."""
+MOST_BYTES = 2 * 1024 * 1024
 
 Identifier = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Rssi = Annotated[int, msgspec.Meta(ge=-127, le=20)]
@@ -42,21 +44,36 @@ class _Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 class _Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     packed_at: float
+    until_window: int
     rows: Annotated[list[_Row], msgspec.Meta(max_length=MOST_ROWS)]
 
 
-class _Parcel(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Outside(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     certificate: bytes
     sealed: bytes
     signature: bytes
 
 
-def pack(sender: Identity, hub: Certificate, rows: Sequence[Sighting], *, now: float | None = None) -> bytes:
-    """A parcel of at most `MOST_ROWS` sightings.
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Everything that a satellite heard in a stretch of whole windows.
+
+    Attributes:
+        until_window: the first window that is not in it.
+        sightings: in the order of windows, at most `MOST_ROWS`.
+    """
+
+    until_window: int
+    sightings: Sequence[Sighting]
+
+
+def pack(sender: Identity, hub: Certificate, parcel: Parcel, *, now: float | None = None) -> bytes:
+    """Seal and sign a parcel.
 
     Raises:
         ValueError: too many rows, or the hub's certificate has no sealing key.
     """
+    rows = parcel.sightings
     if len(rows) > MOST_ROWS or hub.sealing_key is None:
         raise ValueError(f"{len(rows)} sightings for {hub.party}: at most {MOST_ROWS}, and a hub with a sealing key")
     packed = [
@@ -72,10 +89,10 @@ def pack(sender: Identity, hub: Certificate, rows: Sequence[Sighting], *, now: f
         )
         for row in rows
     ]
-    content = msgspec.msgpack.encode(_Content(time.time() if now is None else now, packed))
+    content = msgspec.msgpack.encode(_Content(time.time() if now is None else now, parcel.until_window, packed))
     sealed = hub.sealing_key.seal(content, info=_info(sender.party, hub.party))
     signature = sender.keys.signing.sign(CONTEXT + hashlib.sha256(sealed).digest())
-    return msgspec.msgpack.encode(_Parcel(sender.certificate.der, sealed, signature))
+    return msgspec.msgpack.encode(_Outside(sender.certificate.der, sealed, signature))
 
 
 def sender_of(hub: Identity, payload: bytes) -> Certificate:
@@ -98,10 +115,8 @@ def sender_of(hub: Identity, payload: bytes) -> Certificate:
     return sender
 
 
-def unpack(
-    hub: Identity, sender: Certificate, payload: bytes, *, receiver: int, now: float | None = None
-) -> list[Sighting]:
-    """The sightings of a parcel that `sender_of` believed, as heard by `receiver`.
+def unpack(hub: Identity, sender: Certificate, payload: bytes, *, receiver: int, now: float | None = None) -> Parcel:
+    """A parcel that `sender_of` believed, as heard by `receiver`.
 
     Raises:
         BadParcel: it is for another hub, out of date, or says what no satellite can have heard.
@@ -119,7 +134,7 @@ def unpack(
             f"a parcel of {sender.party} packed {at - content.packed_at:.0f} s ago: set the clocks of both nodes"
         )
     try:
-        return [
+        sightings = [
             Sighting(
                 row.identifier,
                 row.window,
@@ -133,15 +148,16 @@ def unpack(
             )
             for row in content.rows
         ]
+        return Parcel(content.until_window, sightings)
     except ValueError as why:
         raise BadParcel(f"a parcel of {sender.party}: {why}") from why
 
 
-def _decode(payload: bytes) -> _Parcel:
+def _decode(payload: bytes) -> _Outside:
     if len(payload) > MOST_BYTES:
         raise BadParcel(f"a parcel of {len(payload)} bytes; at most {MOST_BYTES} are taken")
     try:
-        return msgspec.msgpack.decode(payload, type=_Parcel)
+        return msgspec.msgpack.decode(payload, type=_Outside)
     except (msgspec.DecodeError, UnicodeDecodeError) as why:
         raise BadParcel("not a parcel of sightings") from why
 

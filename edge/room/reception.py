@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from edge.room.parcel import BadParcel, sender_of, unpack
-from edge.store.connection import Connection
+from edge.store.connection import Connection, transaction
+from edge.store.meta import Meta
 from edge.store.sightings import Sightings
 from privacy.identity.authority import Identity
 
@@ -44,7 +45,7 @@ class Reception:
         return self._identity.certificate.der
 
     def take(self, payload: bytes) -> int:
-        """Store a parcel's sightings; one that comes twice is stored once. Returns how many were new.
+        """Store a parcel's sightings; a window that comes again is stored once. Returns how many were new.
 
         Raises:
             BadParcel: it is not believed, or its sender is no satellite of this hub.
@@ -57,12 +58,18 @@ class Reception:
             if party not in self._receivers:
                 raise BadParcel(f"{party} is no satellite of this hub: name it in [[site.satellites]]")
             now = self._clock()
-            rows = unpack(self._identity, sender, payload, receiver=self._receivers[party], now=now)
+            parcel = unpack(self._identity, sender, payload, receiver=self._receivers[party], now=now)
         except BadParcel:
             self.turned_away[party] += 1
             raise
         store = self._connect()
+        name = f"room.taken {party}"
         try:
-            return Sightings(store).add(rows, now)
+            with transaction(store):
+                known = int(Meta(store).get(name) or b"0")
+                new = [sighting for sighting in parcel.sightings if sighting.window >= known]
+                Sightings(store).add(new, now)
+                Meta(store).set(name, str(max(known, parcel.until_window)).encode())
         finally:
             store.close()
+        return len(new)
