@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from aggregator.records.schema import VERSION, Base, SchemaRow
 
@@ -25,12 +25,23 @@ class WrongSchema(RecordsError):
 
 
 class Records:
-    """The centre's database; made on first use.
+    """A database of the centre; made on first use. Subclasses have tables of their own.
+
+    Attributes:
+        tables: the base of all its tables.
+        schema: the table that holds their version, in one row.
+        version: which one this program knows.
+        owner: whose records these are, for errors.
 
     Raises:
         RecordsError: it cannot be reached, or is damaged.
         WrongSchema: it is of another version.
     """
+
+    tables: ClassVar[type[DeclarativeBase]] = Base
+    schema: ClassVar[type[Any]] = SchemaRow
+    version: ClassVar[int] = VERSION
+    owner: ClassVar[str] = "Jaga"
 
     def __init__(self, url: str) -> None:
         try:
@@ -71,18 +82,18 @@ class Records:
     def _prepare(self) -> None:
         tables = inspect(self.engine).get_table_names()
         if not tables:
-            Base.metadata.create_all(self.engine)
+            self.tables.metadata.create_all(self.engine)
             with Session(self.engine) as session, session.begin():
-                session.add(SchemaRow(version=VERSION))
+                session.add(self.schema(version=self.version))
             return
-        if SchemaRow.__tablename__ not in tables:
-            raise WrongSchema(f"records {self.address}: another program's database; give Jaga one of its own")
+        if self.schema.__tablename__ not in tables:
+            raise WrongSchema(f"records {self.address}: another program's database; give {self.owner} one of its own")
         with Session(self.engine) as session:
-            version = session.scalar(select(SchemaRow.version))
-        if version != VERSION:
+            version = session.scalar(select(self.schema.version))
+        if version != self.version:
             raise WrongSchema(
-                f"records {self.address} have schema version {version}, this Jaga needs {VERSION}: use the Jaga that "
-                "made them, or other records"
+                f"records {self.address} have schema version {version}, this Jaga needs {self.version}: use the Jaga "
+                "that made them, or other records"
             )
 
 

@@ -1,8 +1,8 @@
-"""Masks: a 32-byte seed that stands for a whole vector of uniform ring elements.
+"""Masks: a 32-byte seed that stands for whole vectors of uniform ring elements.
 
-AES-256 in counter mode from a zero block is a pseudorandom generator (NIST SP 800-90A has the same construction inside
-CTR_DRBG). A seed must serve once: two vectors under one mask give away their difference. Who receives seeds keeps the
-hashes of those it has seen.
+AES-256 in counter mode is a pseudorandom generator (NIST SP 800-90A has the same construction inside CTR_DRBG). A seed
+gives several vectors, each from a lane of its own: counters of two lanes never meet. A seed must serve once: two
+vectors under one mask give away their difference. Who receives seeds keeps the hashes of those it has seen.
 """
 
 from __future__ import annotations
@@ -28,32 +28,35 @@ def new_seed() -> bytes:
     return secrets.token_bytes(SEED_BYTES)
 
 
-def add_mask(seed: bytes, vector: Ring) -> None:
+def add_mask(seed: bytes, vector: Ring, lane: int = 0) -> None:
     """Add the mask of `seed` to `vector`, in place, modulo the ring.
+
+    Args:
+        lane: 0..255, which of the seed's vectors.
 
     Raises:
         ValueError: the seed has another length, or the vector is not contiguous.
     """
-    for piece, mask in _pieces(seed, vector):
+    for piece, mask in _pieces(seed, vector, lane):
         np.add(piece, mask, out=piece)
 
 
-def subtract_mask(seed: bytes, vector: Ring) -> None:
+def subtract_mask(seed: bytes, vector: Ring, lane: int = 0) -> None:
     """Take the mask of `seed` from `vector`, in place, modulo the ring.
 
     Raises:
         ValueError: as `add_mask`.
     """
-    for piece, mask in _pieces(seed, vector):
+    for piece, mask in _pieces(seed, vector, lane):
         np.subtract(piece, mask, out=piece)
 
 
-def _pieces(seed: bytes, vector: Ring) -> Iterator[tuple[Ring, Ring]]:
+def _pieces(seed: bytes, vector: Ring, lane: int) -> Iterator[tuple[Ring, Ring]]:
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed has {SEED_BYTES} bytes, this one has {len(seed)}")
     if vector.ndim != 1 or not vector.flags.c_contiguous:
         raise ValueError(f"a vector is one contiguous row, this one has shape {vector.shape}")
-    stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(BLOCK_BYTES))).encryptor()
+    stream = Cipher(algorithms.AES(seed), modes.CTR(bytes([lane]) + bytes(BLOCK_BYTES - 1))).encryptor()
     room = bytearray(CHUNK_BYTES + BLOCK_BYTES)
     mask: Ring = np.frombuffer(room, vector.dtype, CHUNK_BYTES // vector.itemsize)
     for start in range(0, len(vector), len(mask)):

@@ -18,10 +18,14 @@ from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import CLOCK_SLACK_S, Envelope, Reason, Rejected, wrap
 from privacy.boundary.messages import (
     EVERYONE,
+    SEALED,
     BlobReference,
+    Case,
+    CaseKey,
     Claim,
     Encoding,
     Header,
+    Keys,
     Kind,
     Presence,
     Refusal,
@@ -39,7 +43,7 @@ LEADER, NODE, OTHER = (
     OURS.enrol(party, role)
     for party, role in (("leader", Role.LEADER), (NODE_NAME, Role.NODE), (OTHER_NAME, Role.NODE))
 )
-OBSERVER = OURS.enrol("observer", Role.OBSERVER)
+OBSERVER, HEALTH = OURS.enrol("observer", Role.OBSERVER), OURS.enrol("health", Role.HEALTH)
 NOW = LEADER.certificate.not_before.timestamp() + 3600
 
 
@@ -54,7 +58,7 @@ def header(kind: Kind, sender: str, recipient: str, **changes) -> Header:
         "reply_to": b"t" * 16 if kind is Kind.REPLY else None,
         "created_at": NOW - 1,
         "expires_at": NOW + 60,
-        "sealed": kind in (Kind.TASK, Kind.REPLY),
+        "sealed": kind in SEALED,
     }
     return Header(**(fields | changes))
 
@@ -63,6 +67,8 @@ PRESENCE = Presence(NODE.certificate.der, True, b"s" * 16, "jaga 0.1")
 TASK = Task(b"flower", BlobReference(b"d" * 32, b"k" * 32, [3, 2**40]), Encoding.INT8)
 REPLY = Reply(memoryview(b"flower"), memoryview(b"abc"), [3], Encoding.INT8)
 CLAIM = Claim("instance", "host")
+CASE = Case([CaseKey(b"k" * 16, 2_650_000, 144, -2), CaseKey(b"l" * 16, 2_650_144, 1, 14)], "1-id")
+KEYS = Keys("ID-JK", "1606176000-1", b"PK export")
 
 MESSAGES = {
     Kind.PRESENCE: (
@@ -81,8 +87,23 @@ MESSAGES = {
         topics.claim(RUN, "instance"),
         wrap(LEADER, header(Kind.CLAIM, "leader", EVERYONE), CLAIM),
     ),
+    Kind.CASE: (
+        topics.case(NODE_NAME),
+        wrap(NODE, header(Kind.CASE, NODE_NAME, "health"), CASE, HEALTH.certificate),
+    ),
+    Kind.KEYS: (
+        topics.keys("ID-JK", "1606176000-1"),
+        wrap(HEALTH, header(Kind.KEYS, "health", EVERYONE), KEYS),
+    ),
 }
-BODIES = {Kind.PRESENCE: PRESENCE, Kind.TASK: TASK, Kind.REPLY: REPLY, Kind.CLAIM: CLAIM}
+BODIES = {
+    Kind.PRESENCE: PRESENCE,
+    Kind.TASK: TASK,
+    Kind.REPLY: REPLY,
+    Kind.CLAIM: CLAIM,
+    Kind.CASE: CASE,
+    Kind.KEYS: KEYS,
+}
 KINDS = st.sampled_from(sorted(MESSAGES))
 
 
@@ -96,12 +117,13 @@ def knowing(identity: Identity, *others: Identity) -> Directory:
     return directory
 
 
-AT_LEADER = knowing(LEADER, NODE, OTHER, OBSERVER)
-AT_NODE = knowing(NODE, LEADER, OTHER, OBSERVER)
+AT_LEADER = knowing(LEADER, NODE, OTHER, OBSERVER, HEALTH)
+AT_NODE = knowing(NODE, LEADER, OTHER, OBSERVER, HEALTH)
+AT_HEALTH = knowing(HEALTH, NODE, OTHER, LEADER, OBSERVER)
 
 
 def reader(kind: Kind) -> Directory:
-    return AT_NODE if kind is Kind.TASK else AT_LEADER
+    return {Kind.TASK: AT_NODE, Kind.KEYS: AT_NODE, Kind.CASE: AT_HEALTH}.get(kind, AT_LEADER)
 
 
 def reason(topic: str, payload: bytes, directory: Directory, now: float = NOW) -> Reason:
@@ -300,16 +322,22 @@ def test_a_bomb_in_a_header_does_not_go_off(bomb):
     [
         (Kind.REPLY, {"flower": b"f", "names_of_pupils": "…"}),
         (Kind.CLAIM, {"instance": "instance", "host": "host", "note": "…"}),
+        (Kind.CASE, {**msgspec.to_builtins(CASE, builtin_types=(bytes,)), "name": "…"}),
+        (Kind.KEYS, {**msgspec.to_builtins(KEYS, builtin_types=(bytes,)), "clinic": "…"}),
     ],
 )
 def test_a_field_that_is_not_declared_does_not_pass(kind, fields):
     plain = msgspec.msgpack.encode(fields)
-    payload = (
-        forged_reply(plain)
-        if kind is Kind.REPLY
-        else forged(LEADER.keys, header(Kind.CLAIM, "leader", EVERYONE), plain)
-    )
-    assert reason(MESSAGES[kind][0], payload, AT_LEADER) is Reason.MALFORMED
+    sender, recipient, to = {
+        Kind.REPLY: (NODE, "leader", LEADER),
+        Kind.CLAIM: (LEADER, EVERYONE, None),
+        Kind.CASE: (NODE, "health", HEALTH),
+        Kind.KEYS: (HEALTH, EVERYONE, None),
+    }[kind]
+    info = msgspec.msgpack.encode(header(kind, sender.party, recipient))
+    body = plain if to is None else to.keys.sealing_public.seal(plain, info=info)
+    payload = forged(sender.keys, info, body)
+    assert reason(MESSAGES[kind][0], payload, reader(kind)) is Reason.MALFORMED
 
 
 def test_a_header_with_one_value_more_does_not_pass():
@@ -342,6 +370,8 @@ def test_a_message_that_lies_about_its_seal_is_turned_away(kind):
         Kind.TASK: (LEADER, NODE_NAME),
         Kind.REPLY: (NODE, "leader"),
         Kind.CLAIM: (LEADER, EVERYONE),
+        Kind.CASE: (NODE, "health"),
+        Kind.KEYS: (HEALTH, EVERYONE),
     }[kind]
     head = header(kind, sender.party, recipient)
     lie = msgspec.structs.replace(head, sealed=not head.sealed)
@@ -410,15 +440,21 @@ def test_a_message_for_another_federation_is_a_stranger_s():
         (Kind.CLAIM, OTHER, EVERYONE),
         (Kind.REPLY, LEADER, "leader"),
         (Kind.REPLY, OBSERVER, "leader"),
+        (Kind.CASE, LEADER, "health"),
+        (Kind.CASE, OBSERVER, "health"),
+        (Kind.KEYS, LEADER, EVERYONE),
+        (Kind.KEYS, OTHER, EVERYONE),
     ],
 )
 def test_a_role_may_send_its_own_kinds_alone(kind, sender, recipient):
-    to = {"leader": LEADER, NODE_NAME: NODE}.get(recipient)
+    to = {"leader": LEADER, NODE_NAME: NODE, "health": HEALTH}.get(recipient)
     payload = wrap(sender, header(kind, sender.party, recipient), BODIES[kind], to and to.certificate)
     topic = {
         Kind.TASK: topics.task(recipient),
         Kind.CLAIM: topics.claim(RUN, "instance"),
         Kind.REPLY: topics.reply(sender.party),
+        Kind.CASE: topics.case(sender.party),
+        Kind.KEYS: MESSAGES[Kind.KEYS][0],
     }[kind]
     assert reason(topic, payload, reader(kind)) is Reason.NOT_ENTITLED
 
@@ -443,6 +479,9 @@ def test_a_broker_is_there_to_carry_and_not_to_speak():
         topics.claim(1, "instance"),
         topics.claim(RUN, "another"),
         topics.blob(b"d" * 32),
+        topics.case(OTHER_NAME),
+        topics.keys("ID-JB", "1606176000-1"),
+        topics.keys("ID-JK", "1606176000-2"),
         "jaga/1/task/leader",
         "jaga/2/reply/" + NODE_NAME,
         "",
@@ -527,6 +566,14 @@ def test_times_that_are_no_times_are_never_good(times):
         (header(Kind.CLAIM, "x" * 65, EVERYONE), CLAIM, None, "turn away.*64"),
         (header(Kind.CLAIM, "leader", EVERYONE), Claim("i", "h" * 65), None, "turn away.*host"),
         (header(Kind.TASK, "leader", NODE_NAME), Task(b"", None, "zip"), NODE, "turn away.*zip"),
+        (header(Kind.CASE, NODE_NAME, "health"), Case([], "1-id"), HEALTH, "turn away.*>= 1"),
+        (header(Kind.CASE, NODE_NAME, "health"), Case(CASE.keys * 16, "1-id"), HEALTH, "turn away.*<= 30"),
+        (header(Kind.CASE, NODE_NAME, "health"), Case([CaseKey(b"k", 1, 1, 0)], "1-id"), HEALTH, "turn away.*16"),
+        (header(Kind.CASE, NODE_NAME, "health"), Case([CaseKey(b"k" * 16, 1, 145, 0)], "1"), HEALTH, "turn away.*144"),
+        (header(Kind.CASE, NODE_NAME, "health"), Case([CaseKey(b"k" * 16, 1, 1, 15)], "1"), HEALTH, "turn away.*14"),
+        (header(Kind.CASE, NODE_NAME, "health"), CASE, LEADER, "certificate of health"),
+        (header(Kind.KEYS, "health", EVERYONE), Keys("ID/JK", "1-1", b""), None, "turn away.*regex"),
+        (header(Kind.KEYS, "health", EVERYONE), Keys("ID-JK", "+", b""), None, "turn away.*regex"),
     ],
 )
 def test_a_message_that_nobody_would_take_is_not_made(head, body, recipient, why):

@@ -8,24 +8,32 @@ from hypothesis.extra import numpy as arrays
 
 from privacy.secure_sum.fixed_point import FixedPoint, NotEncodable
 from privacy.secure_sum.mask import CHUNK_BYTES, add_mask, new_seed, subtract_mask
-from privacy.secure_sum.shares import RunningSum, ShareMismatch, SumFull, join, split
+from privacy.secure_sum.sums import MaskSum, ShareMismatch, ShareSum, SumFull, split
+from privacy.secure_sum.vector import Vector
 
 CODES = st.builds(FixedPoint, bound=st.floats(1e-3, 1e6), bits=st.sampled_from([16, 32, 64]), most=st.integers(8, 500))
 VECTORS = arrays.arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 40)), elements=st.floats(-2e6, 2e6))
 
 
-@given(CODES, VECTORS)
-def test_the_joined_sum_is_the_sum_of_the_encodings_to_the_bit(code, vectors):
-    leader, helper = (RunningSum(vectors.shape[1], code) for _ in range(2))
-    plain = np.zeros(vectors.shape[1], object)
-    for vector in vectors:
-        encoding = code.encode(vector).elements
-        plain += encoding.view(f"i{code.bits // 8}").astype(object)
-        shares = split(encoding)
-        leader.add_share(shares.leader)
-        helper.add_seed(shares.seed)
-    total = join(leader, helper).view(f"i{code.bits // 8}")
-    assert total.astype(object).tolist() == plain.tolist()
+def signed(ring):
+    return ring.view(f"i{ring.itemsize}").astype(object)
+
+
+@given(CODES, VECTORS, st.integers(1, 4))
+def test_the_joined_sum_is_the_sum_of_the_vectors_to_the_bit(code, vectors, scalars):
+    width = vectors.shape[1]
+    leader = ShareSum(width, scalars, code.dtype, code.most)
+    helper = MaskSum(width, scalars, code.dtype)
+    elements, beside = np.zeros(width, object), np.zeros(scalars, object)
+    for number, values in enumerate(vectors):
+        vector = Vector(code.encode(values).elements, np.full(scalars, number, np.uint64))
+        elements, beside = elements + signed(vector.elements), beside + number
+        shares = split(vector)
+        leader.add(shares.leader)
+        helper.add(shares.seed)
+    total = leader.joined(helper.elements, helper.scalars)
+    assert signed(total.elements).tolist() == elements.tolist()
+    assert signed(total.scalars).tolist() == beside.tolist()
 
 
 @given(CODES, VECTORS)
@@ -45,10 +53,10 @@ def test_values_beyond_the_bound_are_set_to_it_and_counted(code, vectors):
 
 def test_a_full_cohort_at_the_bound_does_not_wrap_around():
     code = FixedPoint(bound=1.0, bits=16, most=500)
-    total = RunningSum(1, code)
+    total = ShareSum(1, 1, code.dtype, code.most)
     for _ in range(500):
-        total.add_share(code.encode(np.array([1.0])).elements)
-    assert code.decode(total.total)[0] == pytest.approx(500)
+        total.add(Vector(code.encode(np.array([1.0])).elements, np.zeros(1, np.uint64)))
+    assert code.decode(total.elements)[0] == pytest.approx(500)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -78,39 +86,61 @@ def test_a_longer_vector_begins_with_the_mask_of_a_shorter_one():
     assert (long[:100] == short).all()
 
 
+def test_lanes_of_a_seed_have_nothing_in_common():
+    seed, lanes = new_seed(), [np.zeros(4096, np.uint64) for _ in range(3)]
+    for number, lane in enumerate(lanes):
+        add_mask(seed, lane, number)
+    assert len(np.unique(np.concatenate(lanes))) == 3 * 4096
+
+
+def vector(elements, scalars=1, dtype=np.uint32):
+    return Vector(np.zeros(elements, dtype), np.zeros(scalars, np.uint64))
+
+
 def test_a_leaders_share_says_nothing_about_the_vector():
     """Chi-square over 256 cells of the low and the high byte; 99.99 % of uniform samples are below 350."""
-    share = split(np.full(100_000, 7, np.uint32)).leader
-    for cells in (share & 0xFF, share >> 24):
+    share = split(Vector(np.full(100_000, 7, np.uint32), np.full(100_000, 7, np.uint64))).leader
+    for cells in (share.elements & 0xFF, share.elements >> 24, share.scalars & 0xFF, share.scalars >> np.uint64(56)):
         counts = np.bincount(cells.astype(np.int64), minlength=256)
-        assert ((counts - len(share) / 256) ** 2 / (len(share) / 256)).sum() < 350
+        assert ((counts - 100_000 / 256) ** 2 / (100_000 / 256)).sum() < 350
 
 
 def test_two_vectors_never_share_a_seed():
-    assert len({split(np.zeros(1, np.uint32)).seed for _ in range(1000)}) == 1000
+    assert len({split(vector(1)).seed for _ in range(1000)}) == 1000
 
 
-def test_shares_that_do_not_fit_are_refused_and_change_nothing():
-    total = RunningSum(3, FixedPoint(1.0))
-    for share in (np.zeros(4, np.uint32), np.zeros(3, np.uint64)):
-        with pytest.raises(ShareMismatch):
-            total.add_share(share)
+@pytest.mark.parametrize("share", [vector(4), vector(3, dtype=np.uint64), vector(3, scalars=2)])
+def test_shares_that_do_not_fit_are_refused_and_change_nothing(share):
+    total = ShareSum(3, 1, np.dtype(np.uint32), 10)
+    with pytest.raises(ShareMismatch):
+        total.add(share)
+    with pytest.raises(ShareMismatch):
+        total.joined(share.elements, share.scalars)
     assert total.count == 0
 
 
 def test_a_sum_takes_no_more_vectors_than_its_code_allows():
-    total = RunningSum(1, FixedPoint(1.0, most=2))
-    total.add_seed(new_seed())
-    total.add_share(np.zeros(1, np.uint32))
-    with pytest.raises(SumFull, match="allows 2"):
-        total.add_seed(new_seed())
+    total, small = (ShareSum(1, 1, np.dtype(np.uint32), 2) for _ in range(2))
+    for _ in range(2):
+        total.add(vector(1))
+    small.add(vector(1))
+    with pytest.raises(SumFull, match="pass the 2"):
+        total.add(vector(1))
+    with pytest.raises(SumFull):
+        total.merge(small)
 
 
-def test_halves_over_different_nodes_make_no_sum():
-    leader, helper = (RunningSum(3, FixedPoint(1.0)) for _ in range(2))
-    leader.add_share(np.zeros(3, np.uint32))
-    with pytest.raises(ShareMismatch, match="1 shares, the helper 0"):
-        join(leader, helper)
+@given(CODES, VECTORS, st.data())
+def test_groups_that_are_merged_are_one_group(code, vectors, data):
+    groups = [ShareSum(vectors.shape[1], 1, code.dtype, code.most) for _ in range(2)]
+    whole = ShareSum(vectors.shape[1], 1, code.dtype, code.most)
+    for values in vectors:
+        share = Vector(code.encode(values).elements, np.ones(1, np.uint64))
+        groups[data.draw(st.integers(0, 1))].add(share)
+        whole.add(share)
+    groups[0].merge(groups[1])
+    assert (groups[0].elements == whole.elements).all()
+    assert groups[0].count == whole.count == groups[0].scalars[0]
 
 
 def test_a_seed_of_another_length_is_refused():
@@ -119,4 +149,4 @@ def test_a_seed_of_another_length_is_refused():
 
 
 def test_a_seed_is_not_printed():
-    assert "seed" not in repr(split(np.zeros(1, np.uint32)))
+    assert "seed" not in repr(split(vector(1)))

@@ -18,6 +18,7 @@ def test_a_party_s_topics_are_taken_apart_into_kind_and_party(party):
     assert topics.parse(topics.presence(party)) == Address(Kind.PRESENCE, party)
     assert topics.parse(topics.task(party)) == Address(Kind.TASK, party)
     assert topics.parse(topics.reply(party)) == Address(Kind.REPLY, party)
+    assert topics.parse(topics.case(party)) == Address(Kind.CASE, party)
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -37,6 +38,19 @@ def test_claims_on_one_run_are_not_heard_on_another(mine, other):
     assert matches is (mine == other)
 
 
+@given(NAMES, NAMES)
+def test_a_batch_of_keys_belongs_to_its_region(region, batch):
+    assert topics.parse(topics.keys(region, batch)) == Address(Kind.KEYS, region)
+    assert topic_matches_sub(topics.keys_of(region), topics.keys(region, batch))
+    assert not topic_matches_sub(topics.keys_of(region + "x"), topics.keys(region, batch))
+
+
+@given(NAMES)
+def test_the_health_authority_s_filter_matches_every_case_and_no_other_kind(party):
+    assert topic_matches_sub(topics.ALL_CASES, topics.case(party))
+    assert not topic_matches_sub(topics.ALL_CASES, topics.reply(party))
+
+
 @given(NAMES)
 def test_the_centre_s_filters_match_every_party_and_no_other_kind(party):
     assert topic_matches_sub(topics.ALL_REPLIES, topics.reply(party))
@@ -50,7 +64,7 @@ def test_a_topic_is_ours_only_if_it_can_be_put_together_again(topic):
     address = topics.parse(topic)
     if address is not None:
         rest = topic.removeprefix(f"jaga/1/{address.kind}/{address.owner}")
-        assert rest == "" if address.kind is not Kind.CLAIM else rest.count("/") == 1
+        assert rest == "" if address.kind not in (Kind.CLAIM, Kind.KEYS) else rest.count("/") == 1
         assert address.owner
 
 
@@ -72,6 +86,9 @@ def test_a_topic_is_ours_only_if_it_can_be_put_together_again(topic):
         "jaga/1/claim/0000000000000001",
         "jaga/1/claim/0000000000000001/",
         "jaga/1/claim//x",
+        "jaga/1/case/a/b",
+        "jaga/1/keys/ID-JK",
+        "jaga/1/keys/ID-JK/1/2",
         "jaga/1/claim/0000000000000001/x/y",
         "x/jaga/1/task/a",
         "jaga/1/jaga/1/task/a",

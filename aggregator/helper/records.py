@@ -1,0 +1,154 @@
+"""What a helper remembers: whom its organisation approved, and what it has answered for. In a database of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sqlalchemy import BigInteger, Double, Integer, LargeBinary, String, delete, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from aggregator.records.database import Records
+from privacy.secure_sum.exchange import SumRefusal
+
+VERSION = 1
+
+
+class HelperBase(DeclarativeBase):
+    """All tables of a helper."""
+
+
+class HelperSchemaRow(HelperBase):
+    """The version of this schema, in one row."""
+
+    __tablename__ = "jaga_helper_schema"
+
+    version: Mapped[int] = mapped_column(primary_key=True)
+
+
+class ApprovedRow(HelperBase):
+    """A node that this organisation vouches for, whatever the leader says."""
+
+    __tablename__ = "approved_nodes"
+
+    party: Mapped[str] = mapped_column(String(64), primary_key=True)
+    approved_at: Mapped[float] = mapped_column(Double)
+
+
+class CountedRow(HelperBase):
+    """That a node's seed was counted in a round, and in which request."""
+
+    __tablename__ = "counted"
+
+    run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    round_number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    party: Mapped[str] = mapped_column(String(64), primary_key=True)
+    request: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of the whole request: the same one may be answered again, for its answer can be lost on the way."""
+
+
+class UsedSeedRow(HelperBase):
+    """The hash of a seed that was counted: it never counts again, in any run."""
+
+    __tablename__ = "used_seeds"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class NotCounted(ValueError):
+    """A group is not answered for; nothing was written."""
+
+    def __init__(self, refusal: SumRefusal, because_of: list[str]) -> None:
+        super().__init__(f"{refusal.value}: {', '.join(because_of[:5])}{' …' if len(because_of) > 5 else ''}")
+        self.refusal = refusal
+        self.because_of = because_of
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of one run; `run_id` is a uint64."""
+
+    run_id: int
+    number: int
+
+    @property
+    def run(self) -> str:
+        return f"{self.run_id:016x}"
+
+
+class HelperRecords(Records):
+    """The helper's database; made on first use.
+
+    Raises:
+        RecordsError: it cannot be reached, or is damaged.
+        WrongSchema: it is of another version, or another program's.
+    """
+
+    tables: ClassVar[type[DeclarativeBase]] = HelperBase
+    schema: ClassVar[type[HelperSchemaRow]] = HelperSchemaRow
+    version: ClassVar[int] = VERSION
+    owner: ClassVar[str] = "the helper"
+
+    def approve(self, party: str, now: float) -> bool:
+        """Vouch for a node; False where it was approved before."""
+        with self.session() as session:
+            if session.get(ApprovedRow, party) is not None:
+                return False
+            session.add(ApprovedRow(party=party, approved_at=now))
+        return True
+
+    def withdraw(self, party: str) -> bool:
+        """Vouch for a node no longer; False where it was not approved."""
+        with self.session() as session:
+            row = session.get(ApprovedRow, party)
+            if row is not None:
+                session.delete(row)
+        return row is not None
+
+    def approved(self) -> dict[str, float]:
+        """Every approved node, and since when."""
+        with self.session() as session:
+            return {row.party: row.approved_at for row in session.scalars(select(ApprovedRow))}
+
+    def count(self, at: Round, request: bytes, seeds: Mapping[str, bytes]) -> None:
+        """Write down that these nodes are counted in this round, all of them or none.
+
+        Args:
+            request: SHA-256 of the whole request; one that was written down before may be answered again.
+            seeds: SHA-256 of each node's seed.
+
+        Raises:
+            NotCounted: a node was counted in the round by another request, or a seed was used before.
+        """
+        with self.session() as session:
+            rows = session.scalars(
+                select(CountedRow).where(CountedRow.run_id == at.run, CountedRow.round_number == at.number)
+            )
+            known = {row.party: row.request for row in rows}
+            again = [party for party in seeds if party in known]
+            if again and all(known[party] == request for party in again) and len(again) == len(seeds):
+                return
+            if again:
+                raise NotCounted(SumRefusal.COUNTED, again)
+            digests = list(seeds.values())
+            used = {
+                digest
+                for begun in range(0, len(digests), 500)
+                for digest in session.scalars(
+                    select(UsedSeedRow.digest).where(UsedSeedRow.digest.in_(digests[begun : begun + 500]))
+                )
+            }
+            doubled = [party for party, digest in seeds.items() if digest in used or digests.count(digest) > 1]
+            if doubled:
+                raise NotCounted(SumRefusal.SEED_USED, doubled)
+            last = session.scalar(select(UsedSeedRow.sequence).order_by(UsedSeedRow.sequence.desc()).limit(1)) or 0
+            for place, (party, digest) in enumerate(seeds.items(), start=1):
+                session.add(CountedRow(run_id=at.run, round_number=at.number, party=party, request=request))
+                session.add(UsedSeedRow(digest=digest, sequence=last + place))
+
+    def forget_run(self, run_id: int) -> None:
+        """Drop what was counted in a run that is over; seeds stay known for good."""
+        with self.session() as session:
+            session.execute(delete(CountedRow).where(CountedRow.run_id == f"{run_id:016x}"))
