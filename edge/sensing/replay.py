@@ -10,11 +10,12 @@ import hmac
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 from edge.sensing.advertisement import HEARTBEAT_S, IDENTIFIER_BYTES, Advertisement, Heard, Heartbeat
 from edge.sensing.contacts import Contact, OpenDay, days
+from edge.sensing.scanner import Sleep
+from edge.sensing.scanners.recording import Pace
 from edge.store.slots import CLOSE_DBM
 
 ROTATION_S = 600
@@ -37,29 +38,6 @@ def identifier_of(key: bytes, period: int) -> bytes:
     return hmac.digest(key, period.to_bytes(8, "big"), "sha256")[:IDENTIFIER_BYTES]
 
 
-@dataclass(slots=True)
-class _Pace:
-    """Lets `speed` seconds of the recording pass in one second; nights pass at once.
-
-    Attributes:
-        speed: None is as fast as possible.
-    """
-
-    speed: float | None
-    sleep: Callable[[float], None]
-    started_s: float = field(init=False, default=0.0)
-    from_s: float = field(init=False, default=0.0)
-
-    def start(self, from_s: float) -> None:
-        self.started_s, self.from_s = time.monotonic(), from_s
-
-    def reach(self, t: float) -> None:
-        if self.speed is not None:
-            early = self.started_s + (t - self.from_s) / self.speed - time.monotonic()
-            if early > 0:
-                self.sleep(early)
-
-
 class ReplayScanner:
     """What the node of one zone heard.
 
@@ -72,7 +50,7 @@ class ReplayScanner:
         until_s: stop here; a contact at this very time is not heard. None: at the end of the last day.
         speed: seconds of the recording in one second; None is as fast as possible.
         since_s: begin here, for one that goes on where it stopped.
-        sleep: waits; replace it by one that can be woken.
+        sleep: waits; true where a stop is asked for.
 
     Raises:
         UnknownZone: with the zones there are.
@@ -88,10 +66,8 @@ class ReplayScanner:
         speed: float | None = None,
         *,
         since_s: float | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Sleep = time.sleep,
     ) -> None:
-        if speed is not None and not (math.isfinite(speed) and speed > 0):
-            raise ValueError(f"speed {speed} is not a positive number: leave it out to replay as fast as possible")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed {seed} is not within 0..2**64-1")
         present: dict[int, set[str]] = {}
@@ -113,7 +89,7 @@ class ReplayScanner:
         self._present = {t: tuple(sorted(present[t])) for t in sorted(present)}
         self._until_s = math.inf if until_s is None else until_s
         self._since_s = 0.0 if since_s is None else since_s
-        self._pace = _Pace(speed, sleep)
+        self._pace = Pace(speed, sleep)
         members = {person for people in self._present.values() for person in people}
         self.person_keys = {person: person_key(seed, person) for person in sorted(members)}
 
@@ -123,7 +99,8 @@ class ReplayScanner:
             if opens < closes:
                 self._pace.start(opens)
                 for heard in self._heard(day, opens, closes):
-                    self._pace.reach(heard.at_s if isinstance(heard, Heartbeat) else heard.heard_at_s)
+                    if self._pace.reach(heard.at_s if isinstance(heard, Heartbeat) else heard.heard_at_s):
+                        return
                     yield heard
 
     def identifiers(self) -> set[bytes]:
@@ -135,7 +112,7 @@ class ReplayScanner:
             for period in range(day.opens_s // ROTATION_S, day.closes_s // ROTATION_S)
         }
 
-    def _heard(self, day: OpenDay, opens: float, closes: float) -> Iterator[Heard]:
+    def _heard(self, day: OpenDay, opens: float, closes: float) -> Iterator[Advertisement | Heartbeat]:
         yield Heartbeat(opens)
         beat = opens + HEARTBEAT_S
         period, shown = -1, dict[str, bytes]()

@@ -1,1 +1,1 @@
-"""Where radio frames come from: adapters and recordings."""
+"""The scanners: radios, recordings, and a generator."""

@@ -1,0 +1,1 @@
+"""A tag that is a Raspberry Pi: it advertises one rotating identifier."""
