@@ -6,6 +6,7 @@ site's opening hours. Hours in which a site is closed are not in it, so nothing 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ class HeldOutError:
 def persistence(task: Task, federation: Federation) -> HeldOutError:
     """The forecast that the next half hour is as the last one."""
     examples = held_out_examples(task, federation)
-    return _error(task.persistence(examples.x), examples.y)
+    return _error(task.baseline(examples.x), examples.y)
 
 
 def evaluate(task: Task, state: State, federation: Federation) -> HeldOutError:
@@ -66,7 +67,11 @@ def train_privately(task: Task, federation: Federation, start: State, plan: DpSg
 
     All nodes weigh the same, as in a round of FedAvg whose replies say `num-examples` 1.
     """
-    nodes = [task.examples(federation.training(zone)) for zone in federation.zones]
+    return federate(task, [task.examples(federation.training(zone)) for zone in federation.zones], start, plan, rounds)
+
+
+def federate(task: Task, nodes: Sequence[Examples], start: State, plan: DpSgdPlan, rounds: int) -> State:
+    """Rounds of FedAvg over these nodes' examples, each trained on as a node trains."""
     state = start
     for _ in range(rounds):
         replies = [train(model_with(task, state), n.x, n.y, task.loss, plan, task.unit_examples).state for n in nodes]

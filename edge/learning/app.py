@@ -41,7 +41,7 @@ def app_for(site: Site) -> ClientApp:
         config = _config(message)
         task, plan = _task(config), _plan(config)
         entry = _reserve(site, message, plan.events(task.unit_examples) + plan.metrics_events(), f"train {task.name}")
-        examples = task.examples(site.close_minutes())
+        examples = task.examples(task.read(site.connection))
         model = _model(task, message)
         metrics = _metrics(task, model, examples, plan)
         try:
@@ -58,7 +58,7 @@ def app_for(site: Site) -> ClientApp:
         config = _config(message)
         task, plan = _task(config), _plan(config)
         entry = _reserve(site, message, plan.metrics_events(), f"evaluate {task.name}")
-        metrics = _metrics(task, _model(task, message), task.examples(site.close_minutes()), plan)
+        metrics = _metrics(task, _model(task, message), task.examples(task.read(site.connection)), plan)
         site.ledger.spend(entry)
         metrics["epsilon"] = site.ledger.epsilon()
         return Message(RecordDict({"metrics": metrics}), reply_to=message)
@@ -105,7 +105,7 @@ def _model(task: Task, message: Message) -> torch.nn.Module:
 
 
 def _metrics(task: Task, model: torch.nn.Module, examples: Examples, plan: DpSgdPlan) -> MetricRecord:
-    """Noised error of the model as it arrived, on this node's own slots."""
+    """Noised error of the model as it arrived, on this node's own examples."""
     with torch.no_grad():
         errors = (task.forecast(model(examples.x)) - examples.y).abs()
     noised = noised_metrics(errors.numpy(), task.error_bound, plan.metrics_noise_multiplier, task.unit_examples)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.store.connection import Connection
-from edge.store.sightings import Sightings
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary.messages import Refusal
 
@@ -24,7 +23,3 @@ class Site:
 
     connection: Connection
     ledger: PrivacyLedger
-
-    def close_minutes(self) -> list[tuple[int, float]]:
-        """Close-contact person-minutes of each half hour in which this node listened: (slot, minutes)."""
-        return Sightings(self.connection).close_minutes()

@@ -40,7 +40,12 @@ def pretrain_public_model(task: Task, seed: int) -> State:
         for minutes in zone_minutes(contacts, days(contacts)).values():
             for turn in range(0, SLOTS_A_DAY, TURN):
                 examples.append(task.examples([(slot + turn, value) for slot, value in minutes]))
-    return fit(task, pooled(examples))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums over several threads round otherwise: equal seeds would not give equal models
+    try:
+        return fit(task, pooled(examples))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def fit(task: Task, examples: Examples, start: State | None = None, pull: float = 0.0) -> State:
@@ -76,5 +81,5 @@ def pooled(nodes: Sequence[Examples]) -> Examples:
     return Examples(
         torch.cat([node.x for node in nodes]),
         torch.cat([node.y for node in nodes]),
-        tuple(slot for node in nodes for slot in node.slots),
+        tuple(unit for node in nodes for unit in node.units),
     )

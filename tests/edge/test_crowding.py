@@ -13,7 +13,7 @@ LOGS = st.dictionaries(
 
 def rows(examples):
     """Everything there is to an example, by its slot."""
-    return {s: (*x, y) for s, x, y in zip(examples.slots, examples.x.tolist(), examples.y.tolist(), strict=True)}
+    return {s: (*x, y) for s, x, y in zip(examples.units, examples.x.tolist(), examples.y.tolist(), strict=True)}
 
 
 @given(LOGS.filter(bool), st.data())
@@ -29,14 +29,14 @@ def test_a_slot_taken_away_takes_its_own_examples_along_and_changes_no_other(log
 @given(LOGS)
 def test_there_is_an_example_exactly_where_a_slot_and_those_before_it_on_its_day_are_logged(log):
     whole = {s for s in log if s % SLOTS_A_DAY >= LAGS and all(s - lag in log for lag in range(1, LAGS + 1))}
-    assert set(TASK.examples(list(log.items())).slots) == whole
+    assert set(TASK.examples(list(log.items())).units) == whole
 
 
 @given(LOGS)
 def test_persistence_is_the_minutes_of_the_slot_before(log):
     examples = TASK.examples(list(log.items()))
-    assert TASK.persistence(examples.x).tolist() == pytest.approx([log[slot - 1] for slot in examples.slots], rel=1e-5)
-    assert examples.y.tolist() == pytest.approx([log[slot] for slot in examples.slots])
+    assert TASK.baseline(examples.x).tolist() == pytest.approx([log[slot - 1] for slot in examples.units], rel=1e-5)
+    assert examples.y.tolist() == pytest.approx([log[slot] for slot in examples.units])
 
 
 @given(LOGS)
@@ -44,7 +44,7 @@ def test_persistence_is_the_minutes_of_the_slot_before(log):
 def test_a_fresh_model_forecasts_persistence(log):
     examples = TASK.examples(list(log.items()))
     forecast = TASK.forecast(TASK.model()(examples.x))
-    assert forecast.tolist() == pytest.approx(TASK.persistence(examples.x).tolist(), rel=1e-5)
+    assert forecast.tolist() == pytest.approx(TASK.baseline(examples.x).tolist(), rel=1e-5)
 
 
 @given(LOGS)
@@ -65,7 +65,7 @@ def test_the_same_hour_of_another_day_looks_the_same():
 
 def test_one_example_in_numbers():
     examples = TASK.examples([(20, 100.0), (21, 400.0)])
-    assert examples.slots == (21,)
+    assert examples.units == (21,)
     assert examples.y.tolist() == [400.0]
     assert examples.x[0, 0] == pytest.approx(0.25)  # a quarter of the root of 100 over 100 minutes
     assert examples.x[0, LAGS + 5] == pytest.approx(1 - 1.5 / 4)  # 10:45 lies between the marks of 10:00 ...

@@ -55,7 +55,7 @@ def test_a_fresh_model_is_persistence(task, school):
 def test_only_slots_inside_later_opening_hours_are_counted(task, school):
     opened = {s for d in school.open_days[1:] for s in range(d.opens_s // SLOT_S, d.closes_s // SLOT_S)}
     first = school.open_days[1].opens_s // SLOT_S
-    assert set(held_out_examples(task, school).slots) == opened - {first}
+    assert set(held_out_examples(task, school).units) == opened - {first}
     assert persistence(task, school).slots == 3 * (len(opened) - 1)
 
 

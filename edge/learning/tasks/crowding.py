@@ -11,7 +11,7 @@ examples along and leaves every other as it was. A sum over examples, each clipp
 `(LAGS + 1) * C`: that is the sensitivity which the noise is scaled to. A person who is there for many slots is covered
 by group privacy, not by the unit itself.
 
-**Assumed**: `minutes` holds each slot once; a slot's minutes depend on what was heard in that slot alone (a sighting
+**Assumed**: what is read holds each slot once; a slot's minutes depend on what was heard in that slot alone (a sighting
 window, 20 s, divides the slot); whether the node was switched on is not secret of a person.
 
 **The model** has 13 parameters: a linear forecast on the square root scale, where counts of contacts vary about equally
@@ -29,6 +29,8 @@ from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
 from edge.learning.tasks.task import Examples
+from edge.store.connection import Connection
+from edge.store.sightings import Sightings
 
 LAGS = 1
 """How many earlier slots an example draws on. Two forecast no better on four real sites once the noise is counted: the
@@ -78,18 +80,22 @@ class Crowding:
             model.linear.weight[0, 0] = 1 / LAG_WEIGHT
         return model
 
-    def examples(self, minutes: Sequence[tuple[int, float]]) -> Examples:
+    def read(self, connection: Connection) -> list[tuple[int, float]]:
+        """Close-contact person-minutes of each half hour in which the node listened: (slot, minutes)."""
+        return Sightings(connection).close_minutes()
+
+    def examples(self, records: Sequence[tuple[int, float]]) -> Examples:
         """One example for every slot whose `LAGS` predecessors of the same day are logged as well.
 
         Args:
-            minutes: (slot, close-contact person-minutes) of the slots in which the node listened, in any order.
+            records: (slot, close-contact person-minutes) of the slots in which the node listened, in any order.
 
         Raises:
             ValueError: a slot comes twice, or its minutes are negative or not finite.
         """
-        log = dict(minutes)
-        if len(log) != len(minutes):
-            raise ValueError(f"{len(minutes)} rows name {len(log)} slots; every slot may come once")
+        log = dict(records)
+        if len(log) != len(records):
+            raise ValueError(f"{len(records)} rows name {len(log)} slots; every slot may come once")
         for slot, value in log.items():
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"slot {slot} has {value} minutes; minutes are finite and never negative")
@@ -107,7 +113,8 @@ class Crowding:
     def forecast(self, prediction: Tensor) -> Tensor:
         return prediction.clamp(min=0).square() * MINUTES_SCALE
 
-    def persistence(self, x: Tensor) -> Tensor:
+    def baseline(self, x: Tensor) -> Tensor:
+        """Persistence: as in the last slot."""
         return self.forecast(x[:, 0] / LAG_WEIGHT)
 
 

@@ -7,14 +7,19 @@ noise of every mechanism is scaled by that number, so it is a promise: removing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from edge.store.connection import Connection
+
 ENTRY_POINT_GROUP = "jaga.tasks"
+
+Records = Any
+"""What a task reads from a node's store, and makes examples of: a type of the task's own (`crowding`: slots and their
+minutes; `proximity`: calibration sessions)."""
 
 
 class UnknownTask(LookupError):
@@ -27,23 +32,23 @@ class Examples:
 
     Attributes:
         x: features, float32 [n, features].
-        y: what was observed, float32 [n], in the task's own unit (`crowding`: minutes).
-        slots: the slot that each example forecasts, n of them.
+        y: what was observed, float32 [n], in the task's own unit (`crowding`: minutes; `proximity`: 1 or 0).
+        units: what each example is of, n of them (`crowding`: the slot it forecasts; `proximity`: its session).
     """
 
     x: Tensor
     y: Tensor
-    slots: tuple[int, ...]
+    units: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.x.ndim != 2 or self.y.ndim != 1 or not len(self.x) == len(self.y) == len(self.slots):
+        if self.x.ndim != 2 or self.y.ndim != 1 or not len(self.x) == len(self.y) == len(self.units):
             raise ValueError(
-                f"examples need x [n, features], y [n] and n slots, "
-                f"got {list(self.x.shape)}, {list(self.y.shape)} and {len(self.slots)}"
+                f"examples need x [n, features], y [n] and n units, "
+                f"got {list(self.x.shape)}, {list(self.y.shape)} and {len(self.units)}"
             )
 
     def __len__(self) -> int:
-        return len(self.slots)
+        return len(self.units)
 
 
 class Task(Protocol):
@@ -66,8 +71,12 @@ class Task(Protocol):
         """A fresh model: [n, features] -> [n]. Every layer is one that Opacus can clip per example."""
         ...
 
-    def examples(self, minutes: Sequence[tuple[int, float]]) -> Examples:
-        """Examples of one node from `(slot, close-contact person-minutes)` of the slots in which it listened."""
+    def read(self, connection: Connection) -> Records:
+        """What the task learns from, out of one node's store."""
+        ...
+
+    def examples(self, records: Records) -> Examples:
+        """Examples of one node from what `read` gave, or from the like of it that a simulation made."""
         ...
 
     def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
@@ -75,11 +84,14 @@ class Task(Protocol):
         ...
 
     def forecast(self, prediction: Tensor) -> Tensor:
-        """The model's output in the unit of `y`, [n]."""
+        """The model's output in the unit of `y`, [n]: an amount, or of a classifier a probability."""
         ...
 
-    def persistence(self, x: Tensor) -> Tensor:
-        """The forecast "as in the last slot", read back from the features, [n]."""
+    def baseline(self, x: Tensor) -> Tensor:
+        """The forecast of a rule that learns nothing, read back from the features, [n] in the unit of `y`.
+
+        A model that is not better than this is not worth its privacy. `crowding`: persistence, "as in the last slot".
+        """
         ...
 
 
