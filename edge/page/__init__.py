@@ -1,1 +1,1 @@
-"""The node's own page on the site network."""
+"""The node's own page on the site network, for staff."""

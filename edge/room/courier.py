@@ -30,7 +30,6 @@ log = structlog.get_logger()
 
 PATH = "/site/sightings"
 CERTIFICATE_PATH = "/site/certificate"
-EVERY_S = 300.0
 LONGEST_BACKOFF_S = 3600.0
 TIMEOUT_S = 20.0
 MOST_CERTIFICATE_BYTES = 8192
@@ -53,12 +52,14 @@ class Courier:
         party: the hub's name, as in its certificate.
         url: `http://HOST:PORT` or `https://…` of the hub's page, on a private address. Parcels are sealed and signed,
             so nothing rests on TLS here.
+        every_s: how often, seconds.
 
     Raises:
         BadHub: the address is none, or is not on the site's own network.
     """
 
-    def __init__(self, identity: Identity, database: Database, party: str, url: str) -> None:
+    def __init__(self, identity: Identity, database: Database, party: str, url: str, every_s: float = 300.0) -> None:
+        self._every_s = every_s
         self._identity = identity
         self._database = database
         self._party = party
@@ -102,7 +103,7 @@ class Courier:
             store.close()
 
     def _work(self) -> None:
-        pause, failing = EVERY_S, False
+        pause, failing = self._every_s, False
         while not self._stopping.wait(pause):
             try:
                 taken = self.deliver()
@@ -113,7 +114,7 @@ class Courier:
                 continue
             if failing:
                 log.info("the hub of this room takes sightings again", sightings=taken)
-            failing, pause = False, EVERY_S
+            failing, pause = False, self._every_s
 
     def _hub(self) -> Certificate:
         der = self._ask("GET", CERTIFICATE_PATH, None)

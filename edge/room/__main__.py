@@ -1,0 +1,17 @@
+"""`python -m edge.room`: started by a hub's node. Exit status: see `edge.errand`."""
+
+from __future__ import annotations
+
+import sys
+
+from edge.errand import Emit, run
+from edge.room.process import serve
+from edge.room.settings import read_settings
+
+
+def work(line: bytes, emit: Emit) -> None:
+    serve(read_settings(line), emit)
+
+
+if __name__ == "__main__":
+    sys.exit(run(work))
