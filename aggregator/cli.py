@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from aggregator.commands.federation import init, nodes
+from aggregator.commands.keys import keys
 from aggregator.commands.models import models
 from aggregator.commands.runs import run, runs
 from privacy.logs import LogFormat, configure
@@ -23,6 +24,7 @@ app = typer.Typer(name="jaga-central", help=HELP, no_args_is_help=True, pretty_e
 app.command()(init)
 app.command()(run)
 app.add_typer(nodes, name="nodes")
+app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.add_typer(runs, name="runs")
 

@@ -15,15 +15,19 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
 from edge.store.connection import Connection as StoreConnection
 from edge.store.database import Database
-from edge.store.errors import StoreError
+from edge.store.errors import StoreError, StoreFull, StoreUnavailable
 from edge.store.inbox import Inbox, Receipt
+from edge.store.key_batches import BatchReceipt
 from edge.store.meta import Meta
 from edge.store.outbox import Outbox, OutboxItem
+from edge.tracing.intake import KeyIntake
+from edge.tracing.report import HEALTH_CERTIFICATE
 from privacy.boundary import topics
 from privacy.boundary.blob import open_blob
 from privacy.boundary.broker import BrokerUrl, tls_context
@@ -33,12 +37,17 @@ from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, BlobReference, Header
 from privacy.boundary.wire import Connection, Delivery, PayloadTooLarge, Traffic
 from privacy.identity.authority import Identity
+from privacy.identity.certificates import HEALTH_PARTY
 
 log = structlog.get_logger()
 
 LEADER = "leader"
 WAITING_TASKS = 16
+WAITING_KEYS = 64
 CLIENT_ID = "mqtt client id"
+
+
+Kept = TypeVar("Kept")
 
 
 class BlobMissing(LookupError):
@@ -49,7 +58,8 @@ class Link:
     """One node's MQTT side.
 
     Args:
-        on_task: called, on the network's thread, when there is work in the inbox.
+        on_task: called, on the network's thread, when there is work in the inbox, or keys to match.
+        keys: takes diagnosis keys; None where this node does not trace.
     """
 
     def __init__(
@@ -62,16 +72,19 @@ class Link:
         session_expiry_s: int,
         software: str,
         on_task: Callable[[], None],
+        keys: KeyIntake | None = None,
     ) -> None:
         self.directory = Directory(identity)
         self.rejected: Counter[Reason] = Counter()
         self._identity = identity
         self._database = database
         self._on_task = on_task
+        self._keys = keys
         self._software = software
         self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
         self._threads = threading.local()
         self._waiting: deque[Delivery] = deque(maxlen=WAITING_TASKS)
+        self._waiting_keys: deque[Delivery] = deque()
         self._publishing: set[int] = set()
         self._lock = threading.Lock()
         self._unstored = False
@@ -89,6 +102,9 @@ class Link:
     def start(self) -> None:
         self._connection.subscribe(topics.presence(LEADER), self._presence)
         self._connection.subscribe(topics.task(self._identity.party), self._task)
+        self._connection.subscribe(topics.presence(HEALTH_PARTY), self._health)
+        if self._keys is not None:
+            self._connection.subscribe(self._keys.pattern, self._batch)
         self._connection.start()
 
     def stop(self) -> None:
@@ -150,6 +166,15 @@ class Link:
         for item in outbox.pending(now, without=self._publishing):
             self.send(item)
 
+    def flush_quietly(self) -> None:
+        """The same now and then: where the store or the broker cannot just now, the next time will do."""
+        if not self.connected:
+            return
+        try:
+            self.flush()
+        except (StoreFull, StoreUnavailable) as why:
+            log.debug("outbox not looked at", reason=str(why))
+
     def ask_again(self) -> None:
         """Have the broker deliver again what the store could not take; call this now and then."""
         if self._unstored and self.connected:
@@ -197,6 +222,47 @@ class Link:
             self._answer_again(store, header)
         elif receipt is Receipt.NEW:
             self._on_task()
+
+    def _health(self, delivery: Delivery) -> None:
+        """The health authority presents itself: what it signs is believed, and what is reported is sealed to it."""
+        try:
+            self.directory.receive(delivery.topic, delivery.payload)
+        except Rejected as why:
+            self._turn_away(delivery, why)
+            return
+        self._kept(lambda: self._keep_certificate(self.directory.certificate(HEALTH_PARTY).der))
+        while self._waiting_keys:
+            self._batch(self._waiting_keys.popleft())
+
+    def _keep_certificate(self, der: bytes) -> None:
+        meta = Meta(self._store())
+        if meta.get(HEALTH_CERTIFICATE) != der:
+            meta.set(HEALTH_CERTIFICATE, der)
+
+    def _batch(self, delivery: Delivery) -> None:
+        keys = self._keys
+        if keys is None:
+            return
+        try:
+            receipt = self._kept(lambda: keys.receive(delivery, self.directory, self._store()))
+        except Rejected as why:
+            if HEALTH_PARTY in self.directory:
+                keys.turn_away(delivery, why)
+            elif len(self._waiting_keys) < WAITING_KEYS:
+                self._waiting_keys.append(delivery)  # its sender's presence is on its way
+            else:
+                self._unstored = True  # the broker keeps them all
+            return
+        if receipt is BatchReceipt.NEW:
+            self._on_task()
+
+    def _kept(self, keep: Callable[[], Kept]) -> Kept:
+        """Do what writes to the store; where that fails, the broker is asked again later."""
+        try:
+            return keep()
+        except StoreError:
+            self._unstored = True
+            raise
 
     def _answer_again(self, store: StoreConnection, header: Header) -> None:
         topic = topics.reply(self._identity.party)

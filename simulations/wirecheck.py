@@ -31,6 +31,7 @@ from privacy.boundary.messages import (
     BlobReference,
     Body,
     Encoding,
+    Keys,
     Kind,
     Presence,
     Reply,
@@ -42,7 +43,7 @@ from simulations.eavesdropper import Capture
 from simulations.leaves import array_bytes, disguised, said_by, said_by_flower, strings
 from simulations.needles import Layers, Needles, TooDeep
 
-KEPT = frozenset({Kind.PRESENCE, Kind.BLOB, Kind.CLAIM})
+KEPT = frozenset({Kind.PRESENCE, Kind.BLOB, Kind.CLAIM, Kind.KEYS})
 """Kinds that the broker keeps; an empty payload on their topics takes one back."""
 
 BAD_ENCODING = (msgspec.DecodeError, UnicodeDecodeError)
@@ -297,12 +298,16 @@ class WireCheck:
             Kind.TASK: header.recipient,
             Kind.CLAIM: f"{header.run_id:016x}",
             Kind.BLOB: digest.hex(),
+            Kind.CASE: header.sender,
+            Kind.KEYS: getattr(contents.body, "region", ""),
         }[header.kind]
         if address is None or address.kind is not header.kind or address.owner != owner:
             raise Rejected(Reason.WRONG_TOPIC)
         if capture.retained and header.kind not in KEPT:
             raise Rejected(Reason.WRONG_TOPIC)
         body = contents.body
+        if isinstance(body, Keys) and capture.topic != topics.keys(body.region, body.batch):
+            raise Rejected(Reason.WRONG_TOPIC)
         if isinstance(body, Presence) and body.certificate != sender.certificate.der:
             raise Rejected(Reason.STRANGER)
 

@@ -1,1 +1,1 @@
-"""The health authority: case reports in, signed exports out."""
+"""The health authority: case reports of clinics in, signed exports of diagnosis keys out."""

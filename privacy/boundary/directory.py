@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from privacy.boundary import topics
 from privacy.boundary.envelope import Envelope, Reason, Rejected
-from privacy.boundary.messages import EVERYONE, SEALED, Body, Claim, Header, Kind, Presence
+from privacy.boundary.messages import EVERYONE, SEALED, Body, Claim, Header, Keys, Kind, Presence
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate, UntrustedCertificate
 
@@ -48,6 +48,8 @@ class Directory:
             body = envelope.open(self.identity.keys)
             if isinstance(body, Claim) and topic != topics.claim(header.run_id, body.instance):
                 raise Rejected(Reason.WRONG_TOPIC, f"a claim of {body.instance} on {topic}")
+            if isinstance(body, Keys) and topic != topics.keys(body.region, body.batch):
+                raise Rejected(Reason.WRONG_TOPIC, f"keys of {body.region} {body.batch} on {topic}")
             return header, body
         presence = envelope.open(self.identity.keys)
         if not isinstance(presence, Presence):
@@ -93,6 +95,8 @@ class Directory:
             Kind.REPLY: header.sender,
             Kind.TASK: header.recipient,
             Kind.CLAIM: f"{header.run_id:016x}",
+            Kind.CASE: header.sender,
+            Kind.KEYS: address and address.owner,  # a region, which the body has to name too
         }.get(header.kind)
         if address is None or address.kind is not header.kind or address.owner != owner:
             raise Rejected(Reason.WRONG_TOPIC, f"a {header.kind} of {header.sender} on {topic}")

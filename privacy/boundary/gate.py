@@ -1,5 +1,7 @@
 """The only door out of a node. What passes is of a declared kind, is paid for in the ledger, and is written down.
 
+The one other thing that passes is a case that a clinic confirmed, under a consent recorded for this very message.
+
 The gate does not know what the numbers in a reply mean; it knows that a mechanism which does has reserved and spent
 privacy budget for this very task. A reply without such an entry stays inside, unless the node's owner has allowed apps
 that keep no ledger (for a laboratory without personal data).
@@ -10,22 +12,47 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
 from privacy.boundary.envelope import wrap, wrap_and_hash
-from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Header, Kind, Presence, Refusal, Reply
+from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Case, Header, Kind, Presence, Refusal, Reply
 from privacy.boundary.wire import Will
 from privacy.identity.authority import Identity
-from privacy.identity.certificates import Certificate
+from privacy.identity.certificates import Certificate, Role
 
 PRESENCE_LIFETIME_S = 400 * 86400.0
 """Longer than a certificate: a will is signed when a process starts, and must be believed however late it is sent."""
 
 
+CASE_LIFETIME_S = 14 * 86400.0
+"""For as long the broker keeps a case for an authority that is away; its keys are of no use after that."""
+
+
 class Unaccounted(PermissionError):
     """A reply has no spent ledger entry, and this node demands one."""
+
+
+class Unconsented(PermissionError):
+    """Nobody's consent is recorded for a case that should go out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What a person agreed to: the version of the text, and how many keys go out."""
+
+    version: str
+    key_count: int
+
+
+class Consents(Protocol):
+    """Where consents are recorded."""
+
+    def consent_to(self, message_id: bytes) -> Consent | None:
+        """The consent that was recorded for one message; None where there is none."""
+        ...
 
 
 def presence(identity: Identity, session: bytes, *, online: bool, software: str) -> Will:
@@ -104,6 +131,39 @@ class Gate:
             entries=entries,
             note=_note(reply, paid=bool(entries)),
         )
+        return Released(payload, digest)
+
+    def release_case(self, message_id: bytes, case: Case, consents: Consents, recipient: Certificate) -> Released:
+        """Let out a case, to the health authority alone; what goes out is in the audit log when this returns.
+
+        Raises:
+            Unconsented: no consent is recorded for `message_id`, or it is to other keys or another text.
+            ValueError: the recipient is not a health authority.
+        """
+        given = consents.consent_to(message_id)
+        if given != Consent(case.consent, len(case.keys)):
+            raise Unconsented(
+                f"case {message_id.hex()} has {len(case.keys)} keys under consent {case.consent!r}, and recorded is "
+                f"{given}: record the person's consent first"
+            )
+        if recipient.role is not Role.HEALTH:
+            raise ValueError(f"a case is for the health authority, and {recipient.party} is a {recipient.role}")
+        now = time.time()
+        header = Header(
+            Kind.CASE,
+            self._identity.certificate.federation,
+            self._identity.party,
+            recipient.party,
+            0,
+            message_id,
+            None,
+            now,
+            now + CASE_LIFETIME_S,
+            True,
+        )
+        payload, digest = wrap_and_hash(self._identity, header, case, recipient)
+        note = f"{len(case.keys)} day keys of a confirmed case, with consent {case.consent}"
+        self._audit.append(kind=Kind.CASE.value, recipient=recipient.party, payload=payload, sha256=digest, note=note)
         return Released(payload, digest)
 
 

@@ -1,4 +1,4 @@
-"""The whole list of what may cross: five kinds of message, as strict typed structs.
+"""The whole list of what may cross: seven kinds of message, as strict typed structs.
 
 A field that is not declared here does not decode, so there is no place for a record to hide in. Times are seconds since
 the epoch, UTC. Run and node ids are uint64.
@@ -26,6 +26,16 @@ UInt64 = Annotated[int, msgspec.Meta(ge=0)]
 Sizes = Annotated[list[UInt64], msgspec.Meta(max_length=65536)]
 """Lengths of arrays in bytes. Bounded, because a Python list takes up to nine times what it was on the wire."""
 Der = Annotated[bytes, msgspec.Meta(max_length=8192)]
+Region = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,32}\Z")]
+"""Where diagnosis keys belong, as in `ID-JK` (ISO 3166-2)."""
+BatchName = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,12}-[0-9]{1,4}\Z")]
+"""End of the batch's time, seconds since the epoch, and its number among those that end then."""
+DayKey = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Interval = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+"""Number of 10 minutes since the epoch (GAEN's ENIntervalNumber)."""
+EXPORT_BYTES = 8 * 1024 * 1024
+MAX_CASE_KEYS = 30
+"""As `MAX_KEYS_ON_PUBLISH` of google/exposure-notifications-server."""
 
 
 class Kind(StrEnum):
@@ -36,6 +46,8 @@ class Kind(StrEnum):
     REPLY = "reply"
     BLOB = "blob"
     CLAIM = "claim"
+    CASE = "case"
+    KEYS = "keys"
 
 
 class Encoding(StrEnum):
@@ -122,17 +134,50 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: Name
 
 
-Body = Presence | Task | Reply | Claim
+class CaseKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One day key of a confirmed case, all that others need to find out whether they were near.
+
+    Attributes:
+        rolling_start: the interval from which the key is good, and
+        rolling_period: for how many.
+        days_since_onset: from the first day of symptoms (or of the test) to the key's day.
+    """
+
+    key: DayKey
+    rolling_start: Interval
+    rolling_period: Annotated[int, msgspec.Meta(ge=1, le=144)]
+    days_since_onset: Annotated[int, msgspec.Meta(ge=-14, le=14)]
+
+
+class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a clinic tells the health authority of a case that it confirmed, and nothing else: no name, no place."""
+
+    keys: Annotated[list[CaseKey], msgspec.Meta(min_length=1, max_length=MAX_CASE_KEYS)]
+    consent: Name
+    """Version of the text that the person agreed to."""
+
+
+class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Diagnosis keys for every node of a region: GAEN's export file, which the health authority signed inside too."""
+
+    region: Region
+    batch: BatchName
+    export: Annotated[bytes, msgspec.Meta(max_length=EXPORT_BYTES)]
+
+
+Body = Presence | Task | Reply | Claim | Case | Keys
 
 BODY: dict[Kind, type[Body]] = {
     Kind.PRESENCE: Presence,
     Kind.TASK: Task,
     Kind.REPLY: Reply,
     Kind.CLAIM: Claim,
+    Kind.CASE: Case,
+    Kind.KEYS: Keys,
 }
 """The body of a blob is not a struct: it is packed arrays under the key that its task names."""
 
-SEALED = frozenset({Kind.TASK, Kind.REPLY})
+SEALED = frozenset({Kind.TASK, Kind.REPLY, Kind.CASE})
 """Kinds whose body only the recipient can open."""
 
 
@@ -152,4 +197,6 @@ def size_of(body: Body) -> int:
     """About how many bytes `body` takes, and not less where that matters: so that a buffer need not grow."""
     if isinstance(body, Reply):
         return len(body.flower) + len(body.arrays) + SIZE_BYTES * len(body.sizes) + SMALL_BYTES
+    if isinstance(body, Keys):
+        return len(body.export) + SMALL_BYTES
     return SMALL_BYTES

@@ -2,11 +2,13 @@
 
 | topic | retained | written by | read by |
 |---|---|---|---|
-| `jaga/1/presence/{party}` | yes | that party | the centre; nodes read the leader's |
+| `jaga/1/presence/{party}` | yes | that party | the centre, the health authority; nodes read those two's |
 | `jaga/1/task/{party}` | no | the leader | that node |
 | `jaga/1/reply/{party}` | no | that node | the leader |
 | `jaga/1/blob/{sha256}` | yes | the leader | every node |
 | `jaga/1/claim/{run}/{instance}` | yes | the leader | the leader |
+| `jaga/1/case/{party}` | no | that node | the health authority |
+| `jaga/1/keys/{region}/{batch}` | yes | the health authority | every node |
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from privacy.boundary.messages import Kind
 PREFIX = "jaga/1"
 ALL_REPLIES = f"{PREFIX}/reply/+"
 ALL_PRESENCE = f"{PREFIX}/presence/+"
+ALL_CASES = f"{PREFIX}/case/+"
 
 
 def presence(party: str) -> str:
@@ -45,15 +48,28 @@ def claims(run_id: int) -> str:
     return claim(run_id, "+")
 
 
+def case(party: str) -> str:
+    return f"{PREFIX}/case/{party}"
+
+
+def keys(region: str, batch: str) -> str:
+    return f"{PREFIX}/keys/{region}/{batch}"
+
+
+def keys_of(region: str) -> str:
+    """The filter that matches every batch of diagnosis keys of one region."""
+    return keys(region, "+")
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A topic, taken apart: which kind of message belongs there, and whose (a party, a digest, or a run)."""
+    """A topic, taken apart: which kind of message belongs there, and whose (a party, a digest, a run, or a region)."""
 
     kind: Kind
     owner: str
 
 
-_LEVELS = {Kind.CLAIM: 2}
+_LEVELS = {Kind.CLAIM: 2, Kind.KEYS: 2}
 
 
 def parse(topic: str) -> Address | None:

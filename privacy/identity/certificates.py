@@ -32,8 +32,13 @@ class Role(StrEnum):
 
     NODE = "node"
     LEADER = "leader"
+    HEALTH = "health"
     OBSERVER = "observer"
     BROKER = "broker"
+
+
+HEALTH_PARTY = "health"
+"""The health authority's name: nodes look for its presence, and brokers' access rules name it."""
 
 
 def node_party(node_id: int) -> str:

@@ -54,6 +54,7 @@ def federation(tmp_path_factory) -> Path:
     ours.enrol("broker", Role.BROKER, ["127.0.0.1"]).save(folder / "broker")
     ours.enrol("leader", Role.LEADER).save(folder / "leader")
     ours.enrol("observer", Role.OBSERVER).save(folder / "observer")
+    ours.enrol("health", Role.HEALTH).save(folder / "health")
     ours.enrol("#", Role.OBSERVER).save(folder / "wildcard")
     for node in (A, B):
         ours.enrol(node, Role.NODE).save(folder / node)
@@ -383,6 +384,16 @@ FORBIDDEN = [
     (A, "elsewhere"),
     ("leader", f"jaga/1/reply/{A}"),
     ("observer", "jaga/1/blob/00"),
+    (A, f"jaga/1/case/{B}"),
+    (A, "jaga/1/keys/ID-JK/1-1"),
+    (A, "jaga/1/presence/health"),
+    ("leader", f"jaga/1/case/{A}"),
+    ("leader", "jaga/1/keys/ID-JK/1-1"),
+    ("health", f"jaga/1/case/{A}"),
+    ("health", f"jaga/1/task/{A}"),
+    ("health", "jaga/1/blob/00"),
+    ("health", f"jaga/1/reply/{A}"),
+    ("health", "jaga/1/presence/leader"),
 ]
 
 
@@ -391,7 +402,7 @@ def test_nobody_writes_what_is_not_its_own(start, join):
     broker = start("mosquitto", observer=True)
     observer = join(broker, "observer")
     observer.subscribe("#")
-    parties = {party: join(broker, party) for party in (A, "leader", "observer")}
+    parties = {party: join(broker, party) for party in (A, "leader", "observer", "health")}
     answers = {(party, topic): parties[party].publish(topic, b"forged", retain=True) for party, topic in FORBIDDEN}
     assert answers == dict.fromkeys(FORBIDDEN, "Not authorized")
     assert observer.hears_nothing()
@@ -415,6 +426,51 @@ def test_everybody_writes_and_reads_what_is_its_own(start, join):
     claim = "jaga/1/claim/0000000000000001/x"
     assert leader.publish(claim, b"mine", retain=True) == "Success"
     assert leader.hears().topic == claim
+
+
+@WITH_MOSQUITTO
+def test_the_health_authority_hears_cases_and_every_node_its_keys(start, join):
+    broker = start("mosquitto")
+    health, clinic, school = join(broker, "health"), join(broker, A), join(broker, B)
+    health.subscribe("jaga/1/case/+")
+    health.subscribe("jaga/1/presence/+")
+    for topic in ("jaga/1/keys/ID-JK/+", "jaga/1/presence/health"):
+        school.subscribe(topic)
+    assert clinic.publish(f"jaga/1/presence/{A}", b"here", retain=True) == "Success"
+    assert health.hears().topic == f"jaga/1/presence/{A}"
+    assert clinic.publish(f"jaga/1/case/{A}", b"sealed") == "Success"
+    assert health.hears().payload == b"sealed"
+    assert health.publish("jaga/1/keys/ID-JK/1-1", b"keys", retain=True) == "Success"
+    assert school.hears().payload == b"keys"
+    assert health.publish("jaga/1/presence/health", b"here", retain=True) == "Success"
+    assert {school.hears().topic, health.hears().topic} == {"jaga/1/presence/health"}
+
+
+@WITH_MOSQUITTO
+def test_the_health_authority_hears_nothing_of_what_is_learnt(start, join):
+    broker = start("mosquitto")
+    health, leader, node = join(broker, "health"), join(broker, "leader"), join(broker, A)
+    for topic in ("jaga/1/task/#", "jaga/1/reply/#", "jaga/1/claim/#", "$SYS/#"):
+        health.subscribe(topic)
+    assert leader.publish(f"jaga/1/task/{A}", b"secret") == "Success"
+    leader.subscribe("jaga/1/reply/+")
+    assert node.publish(f"jaga/1/reply/{A}", b"secret") == "Success"
+    assert leader.publish("jaga/1/claim/0000000000000001/x", b"mine") == "Success"
+    assert leader.hears().payload == b"secret"
+    assert health.hears_nothing()
+
+
+@WITH_MOSQUITTO
+@pytest.mark.parametrize("spy", [B, "leader", "wildcard"])
+def test_nobody_but_the_health_authority_hears_that_a_clinic_reported(spy, start, join):
+    broker = start("mosquitto")
+    clinic, eager, health = join(broker, A), join(broker, spy), join(broker, "health")
+    for topic in ("jaga/1/case/#", f"jaga/1/case/{A}"):
+        eager.subscribe(topic)
+    health.subscribe("jaga/1/case/#")
+    assert clinic.publish(f"jaga/1/case/{A}", b"sealed") == "Success"
+    assert health.hears().payload == b"sealed"
+    assert eager.hears_nothing()
 
 
 @WITH_MOSQUITTO
