@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
+from edge.commands.beacon import beacon
+from edge.commands.calibrate import calibrate
+from edge.commands.encounters import encounters
+from edge.commands.erase import erase
+from edge.commands.exposures import exposures
 from edge.commands.node import doctor, init, privacy, run
+from edge.commands.page import page
+from edge.commands.report_case import report_case
+from edge.commands.staff import staff
+from edge.commands.tags import tags
 from privacy.logs import LogFormat, configure
 
 HELP = """Run and look after one node. / Menjalankan dan merawat satu node.
@@ -17,8 +26,10 @@ Exit status: 0 fine, 2 wrong usage, 3 configuration, 4 keys or certificate, 5 en
 """
 
 app = typer.Typer(name="jaga-node", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (init, run, doctor, privacy):
+for command in (init, run, doctor, privacy, page, beacon, calibrate, encounters, erase, exposures, report_case):
     app.command()(command)
+app.add_typer(staff)
+app.add_typer(tags)
 
 
 @app.callback()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 LOCAL = tuple(
     ipaddress.ip_network(network)
@@ -20,8 +22,11 @@ LOCAL = tuple(
 )
 
 
+PORTS = {"http": 80, "https": 443}
+
+
 class NotLocal(ValueError):
-    """An address that is not on the site's own network."""
+    """No address of a machine on the site's own network; the message says what to do."""
 
 
 def is_local(address: str) -> bool:
@@ -33,6 +38,43 @@ def is_local(address: str) -> bool:
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     meant = mapped or found
     return any(meant.version == network.version and meant in network for network in LOCAL)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalUrl:
+    """`http://HOST[:PORT][/PATH]` or `https://…`, of a machine on the site's own network."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> LocalUrl:
+        """Take an address apart. A name is looked up later, at each call.
+
+        Raises:
+            NotLocal: not such an address, or of a machine outside.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError as why:
+            raise NotLocal(f"{url!r} is no address of a server: {why}") from why
+        if parts.scheme not in PORTS or not host or port == 0 or parts.username or parts.fragment or not url.isascii():
+            raise NotLocal(f"{url!r} is no address of a server: write http://HOST:PORT/PATH, or https://…")
+        literal = host.replace(".", "").isdigit() or ":" in host
+        if literal and not is_local(host):
+            raise NotLocal(
+                f"{host} is not on the site's own network, and what is known of persons must not leave it: give a "
+                "private address (10.…, 172.16.… to 172.31.…, 192.168.…, fd…)"
+            )
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(parts.scheme, host, port or PORTS[parts.scheme], path)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
 
 
 def resolve(host: str, port: int) -> str:

@@ -13,23 +13,39 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
+from edge.child import Child
 from edge.config import DAY_S, NodeConfig
+from edge.keeper import Keeper
 from edge.learning.process import TrainerProcess
 from edge.learning.protocol import Request, Response, Workplace
 from edge.link import LEADER, BlobMissing, Link
+from edge.page.child import PageChild, page_settings
+from edge.room.courier import Courier
+from edge.room.settings import reception_settings
 from edge.sensing.child import SensingChild
-from edge.sensing.settings import ReplaySection, Settings
-from edge.store.connection import Connection, transaction
+from edge.sensing.settings import ScannerSection, Settings
+from edge.store.calibration import Calibrations
+from edge.store.connection import Connection as StoreConnection
+from edge.store.connection import transaction
 from edge.store.database import Database
 from edge.store.errors import StoreFull, StoreUnavailable
+from edge.store.exposures import Exposures
+from edge.store.health import State
 from edge.store.inbox import Inbox, InboxItem
+from edge.store.key_batches import KeyBatches
 from edge.store.meta import Meta
 from edge.store.outbox import Outbox, OutboxItem
 from edge.store.sightings import Sightings
+from edge.store.site import SiteModes
+from edge.tracing.child import TracingChild
+from edge.tracing.intake import KeyIntake
+from edge.tracing.settings import settings_of
 from privacy.accounting.ledger import Budget, PrivacyLedger
 from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
@@ -43,6 +59,7 @@ from privacy.version import SOFTWARE
 log = structlog.get_logger()
 
 TICK_S = 0.5
+FLUSH_S = 2.0
 HOUSEKEEPING_S = 3600.0
 LONGEST_FETCH_S = 300.0
 NO_ARRAYS = memoryview(b"")
@@ -67,7 +84,7 @@ class Node:
         self._config = config
         self._identity = Identity.load(config.credentials)
         self._database = Database(config.store.path, config.store_key())
-        self._store: Connection = self._database.connect()
+        self._store: StoreConnection = self._database.connect()
         self._work = threading.Event()
         self._stopping = threading.Event()
         privacy = config.privacy
@@ -83,15 +100,22 @@ class Node:
             session_expiry_s=int(config.link.session_days * DAY_S),
             software=SOFTWARE,
             on_task=self._work.set,
+            keys=KeyIntake.of(config.tracing),
         )
         self.trainer = TrainerProcess(self._workplace(), linger_s=config.learning.linger_s)
-        self.sensing = SensingChild(self._sensing_settings()) if config.sensing.scanner else None
+        self._keeper = Keeper(self._database, self._children(), self._health)
+        self._courier = self._make_courier()
+        self._flush_at = 0.0
         self._housekeeping_at = 0.0
 
     def run(self) -> None:
         """Work until `stop`."""
         log.info("node starts", name=self._config.name, party=self._identity.party)
+        SiteModes(self._store).declare(self._config.site.mode, time.time())
         self.link.start()
+        self._keeper.start()
+        if self._courier is not None:
+            self._courier.start()
         try:
             while not self._stopping.is_set():
                 self._work.clear()
@@ -100,8 +124,9 @@ class Node:
                     self._do(item)
                 self._work.wait(TICK_S)
         finally:
-            if self.sensing is not None:
-                self.sensing.stop()
+            self._keeper.stop()
+            if self._courier is not None:
+                self._courier.stop()
             self.trainer.stop()
             self.link.stop()
             self._store.close()
@@ -117,23 +142,53 @@ class Node:
         return not self._stopping.is_set() and LEADER in self.link.directory
 
     def _tick(self) -> None:
-        if self.sensing is not None:
-            self.sensing.keep_running()
         if self.trainer.reap_idle():
             self.link.forget_model()
         now = time.time()
+        if now >= self._flush_at:
+            self._flush_at = now + FLUSH_S
+            self.link.flush_quietly()  # what another process put into the outbox, such as a case
         if now < self._housekeeping_at:
             return
         self._housekeeping_at = now + HOUSEKEEPING_S
         try:
             purged = Sightings(self._store).purge(now - self._config.store.retention_days * DAY_S)
             Inbox(self._store).forget(now - DAY_S)
+            KeyBatches(self._store).forget(now)
+            Exposures(self._store).purge(int((now - self._config.store.retention_days * DAY_S) // DAY_S))
+            Calibrations(self._store).purge(now - self._config.store.retention_days * DAY_S)
         except (StoreFull, StoreUnavailable) as why:
             log.error("housekeeping put off", reason=str(why))
             return
         self.link.ask_again()
         if purged.sightings:
             log.info("records past their retention deleted", sightings=purged.sightings, slots=purged.slots)
+
+    def _children(self) -> Callable[[StoreConnection], list[Child]]:
+        """What makes the node's processes, once their settings are found to be right."""
+        config, key = self._config, self._database.key
+        sensing = self._sensing_settings() if config.sensing.scanner else None
+        page = page_settings(config, key) if config.page else None
+        tracing = settings_of(config, key)
+        reception = reception_settings(config, key)
+
+        def make(store: StoreConnection) -> list[Child]:
+            children: list[Child] = []
+            if sensing is not None:
+                children.append(SensingChild(sensing))
+            if page is not None:
+                children.append(PageChild(page))
+            if tracing is not None:
+                children.append(TracingChild(tracing, store))
+            if reception is not None:
+                children.append(Child("reception", "edge.room", reception))
+            return children
+
+        return make
+
+    def _health(self) -> dict[str, tuple[State, str]]:
+        """How those parts are that are no processes, each with a word for a technician."""
+        return {"node": ("well", ""), "broker": ("well" if self.link.connected else "waiting", "")}
 
     def _do(self, item: InboxItem) -> None:
         try:
@@ -213,6 +268,10 @@ class Node:
             item_id = Outbox(self._store).put(topic, None, expires_at=header.expires_at, message_id=header.message_id)
         return reply.refusal, OutboxItem(item_id, topic, released.payload, header.message_id, header.expires_at)
 
+    def _make_courier(self) -> Courier | None:
+        hub = self._config.site.hub
+        return None if hub is None else Courier(self._identity, self._database, hub.party, hub.url, hub.every_s)
+
     def _workplace(self) -> Workplace:
         config = self._config
         return Workplace(
@@ -231,18 +290,9 @@ class Node:
         scanner = self._config.sensing.scanner
         if scanner is None:
             raise ValueError("no scanner is configured")
-        return Settings(
-            database=str(self._config.store.path),
-            key=self._database.key.hex(),
-            scanner=ReplaySection(
-                contacts=str(scanner.contacts),
-                zone=scanner.zone,
-                seed=scanner.seed,
-                metadata=None if scanner.metadata is None else str(scanner.metadata),
-                until_s=scanner.until_s,
-                speed=scanner.speed,
-            ),
-        )
+        # The tables and the sections have the same kinds and fields; a test holds them to it.
+        section: ScannerSection = msgspec.convert(scanner.model_dump(mode="json"), ScannerSection)
+        return Settings(str(self._config.store.path), self._database.key.hex(), section)
 
 
 def _context_name(run_id: int) -> str:

@@ -7,6 +7,16 @@ import pytest
 
 
 @pytest.fixture
+def shared_data() -> Path:
+    """Real data that others recorded, read in place."""
+    beside = Path(__file__).parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("JAGA_SHARED_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}: set JAGA_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture
 def sociopatterns() -> Path:
     beside = Path(__file__).parents[1].parent / "shared" / "data"
     folder = Path(os.environ.get("JAGA_SHARED_DATA", beside)) / "sociopatterns"

@@ -14,7 +14,6 @@ from rich.table import Table
 
 from edge.commands.terminal import ConfigFile, explained, fail, ok, out
 from edge.config import NodeConfig
-from edge.store.calibration import StoredCorrections
 from edge.store.connection import Connection
 from edge.store.database import Database
 from edge.store.site import SiteModes
@@ -39,11 +38,12 @@ def encounters(
 
     def show() -> None:
         # numpy is for this command alone
+        from edge.tracing.calibration import Calibration  # noqa: PLC0415
         from edge.tracing.site import WORDS, SiteEncounters  # noqa: PLC0415
 
         loaded = NodeConfig.load(config)
         store = Database(loaded.store.path, loaded.store_key()).connect()
-        site = SiteEncounters(store, loaded, corrections(loaded, store))
+        site = SiteEncounters(store, loaded, Calibration.of(store, loaded.sensing.adapters))
         days = site.days()
         wanted = (days[-1] if days else int(time.time() // DAY_S)) if day is None else _day(day)
         found = site.on(wanted)
@@ -65,14 +65,6 @@ def mode_line(connection: Connection, config: NodeConfig) -> None:
     when = f", since / sejak {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M} UTC" if since > 0 else ""
     note = "" if not known or known[-1].mode == config.site.mode else " (from its next start / mulai saat dinyalakan)"
     ok("site mode / mode tempat", f"{NAMES[config.site.mode]}{note or when}")
-
-
-def corrections(config: NodeConfig, connection: Connection) -> dict[int, float]:
-    """What calibration adds to each receiver, dB, by its number; receivers that were never calibrated are absent."""
-    stored = StoredCorrections(connection)
-    adapters = getattr(config.sensing.scanner, "adapters", ())
-    found = {number: stored.of(adapter) for number, adapter in enumerate(adapters)}
-    return {number: offset for number, offset in found.items() if offset is not None}
 
 
 def _day(given: str) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import signal
+import threading
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from edge.commands.encounters import mode_line
 from edge.commands.terminal import TAMPERED, ConfigFile, explained, fail, ok, out
 from edge.config import BadConfig, NodeConfig
 from edge.store.database import Database
@@ -52,7 +55,8 @@ def run(config: ConfigFile) -> None:
 
         node = Node(NodeConfig.load(config))
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: node.stop())
+            # In a thread: this one may hold the very lock that `stop` takes, in the middle of a wait.
+            signal.signal(number, lambda *_: threading.Thread(target=node.stop).start())
         node.run()
 
     explained(work)
@@ -72,6 +76,8 @@ def doctor(
         database = Database(loaded.store.path, loaded.store_key())
         database.check()
         ok("encrypted store / basis data terenkripsi", str(loaded.store.path))
+        with closing(database.connect()) as store:
+            mode_line(store, loaded)
         url = BrokerUrl.parse(loaded.link.broker)
         client = f"{identity.party}-doctor-{secrets.token_hex(8)}"
         connection = Connection(url, client, tls=tls_context(loaded.credentials) if url.tls else None)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.proximity.stats import Stats
+from edge.proximity.stats import RSSI_RANGE_DBM, Stats
 
 FEATURES = ("loudness", "reception", "standing")
 
@@ -56,6 +56,31 @@ def features(
             (standing - ALONE) / STANDING_SCALE,
         ]
     )
+
+
+class Levels:
+    """How loud all were that one receiver heard in a while: to tell the standing of each among them.
+
+    The same figure as `standings` gives, from a histogram, so that ten thousand devices cost no more than ten.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(RSSI_RANGE_DBM[1] - RSSI_RANGE_DBM[0] + 1)
+
+    def add(self, loudest_dbm: int) -> None:
+        """One more transmitter, by its loudest frame, dBm."""
+        self._counts[loudest_dbm - RSSI_RANGE_DBM[0]] += 1
+
+    def standing(self, loudest_dbm: float) -> float:
+        """Of one that was added, 0 to 1, see `standings`; `ALONE` where nothing else was heard.
+
+        Args:
+            loudest_dbm: its loudest frame, dBm; corrected for the transmitter, where a correction is known.
+        """
+        others = float(self._counts.sum()) - 1
+        apart = (loudest_dbm - np.arange(RSSI_RANGE_DBM[0], RSSI_RANGE_DBM[1] + 1)) / SOFTNESS_DB
+        quieter = float(self._counts @ (1 / (1 + np.exp(-np.clip(apart, -40, 40))))) - 0.5
+        return (quieter + 1) / (others + 2)
 
 
 def standings(loudest_dbm: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:

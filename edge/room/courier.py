@@ -8,11 +8,10 @@ import threading
 from collections.abc import Iterator
 from itertools import groupby
 from operator import attrgetter
-from urllib.parse import urlsplit
 
 import structlog
 
-from edge.lan import NotLocal, resolve
+from edge.lan import LocalUrl, NotLocal, resolve
 from edge.room.parcel import MOST_ROWS, Parcel, pack
 from edge.sensing.sightings import Sighting
 from edge.store.connection import transaction
@@ -37,10 +36,6 @@ SENT_UNTIL = "room.sent_until"
 """Name of the fact up to which window, exclusive, the hub has everything."""
 
 
-class BadHub(ValueError):
-    """The hub's address is not one on the site's own network."""
-
-
 class HubUnreachable(ConnectionError):
     """The hub did not take a parcel; it is packed again later."""
 
@@ -55,7 +50,7 @@ class Courier:
         every_s: how often, seconds.
 
     Raises:
-        BadHub: the address is none, or is not on the site's own network.
+        NotLocal: the address is none, or is not on the site's own network.
     """
 
     def __init__(self, identity: Identity, database: Database, party: str, url: str, every_s: float = 300.0) -> None:
@@ -63,7 +58,7 @@ class Courier:
         self._identity = identity
         self._database = database
         self._party = party
-        self._tls, self._host, self._port = _address(url)
+        self._url = LocalUrl.parse(url)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
 
@@ -130,13 +125,13 @@ class Courier:
         try:
             connection = self._connection()
         except (OSError, NotLocal) as why:
-            raise HubUnreachable(f"{self._host}: {why}") from why
+            raise HubUnreachable(f"{self._url.host}: {why}") from why
         try:
             connection.request(method, path, body, {"Content-Type": "application/octet-stream"} if body else {})
             answer = connection.getresponse()
             said = answer.read(MOST_CERTIFICATE_BYTES)
         except (OSError, http.client.HTTPException) as why:
-            raise HubUnreachable(f"{self._host}:{self._port}: {why or type(why).__name__}") from why
+            raise HubUnreachable(f"{self._url.host}:{self._url.port}: {why or type(why).__name__}") from why
         finally:
             connection.close()
         if answer.status not in (200, 204):
@@ -145,24 +140,13 @@ class Courier:
         return said
 
     def _connection(self) -> http.client.HTTPConnection:
-        address = resolve(self._host, self._port)
-        if not self._tls:
-            return http.client.HTTPConnection(address, self._port, timeout=TIMEOUT_S)
+        address, port = resolve(self._url.host, self._url.port), self._url.port
+        if self._url.scheme == "http":
+            return http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
         # A page's certificate is signed by itself. What is believed is the party's certificate, and the seal.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(address, self._port, timeout=TIMEOUT_S, context=context)
-
-
-def _address(url: str) -> tuple[bool, str, int]:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as why:
-        raise BadHub(f"{url!r} is no address of a hub: {why}") from why
-    if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/"):
-        raise BadHub(f"{url!r} is no address of a hub: write http://HOST:PORT, as its page listens")
-    return parts.scheme == "https", host, port or (443 if parts.scheme == "https" else 80)
+        return http.client.HTTPSConnection(address, port, timeout=TIMEOUT_S, context=context)
 
 
 def _parcels(rows: Iterator[Sighting], until_window: int) -> Iterator[Parcel]:

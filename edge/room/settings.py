@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.config import NodeConfig
 from edge.page.address import Listen
 from edge.store.database import KEY_BYTES, Database
 
@@ -42,6 +43,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def store(self) -> Database:
         return Database(Path(self.database), bytes.fromhex(self.key))
+
+
+def reception_settings(config: NodeConfig, key: bytes) -> Settings | None:
+    """From the node's configuration; None where this node is no hub.
+
+    Args:
+        key: of the store.
+    """
+    hub = config.site.reception
+    if hub is None:
+        return None
+    receivers = {satellite.party: satellite.receiver for satellite in hub.satellites}
+    return Settings(str(config.store.path), key.hex(), str(config.credentials), hub.listen, receivers)
 
 
 def read_settings(line: str | bytes) -> Settings:

@@ -7,12 +7,16 @@ It tells its parent what happens in lines of JSON on standard output:
     {"event": "store_full", "reason": ..., ...counts}   once, when the disk takes no more: sightings wait in memory
     {"event": "store_unavailable", ...}                 the same, for a store that is locked or does not answer
     {"event": "store_recovered", ...counts}             once, when what waited is on disk
+    {"event": "radio_trouble", "adapter", "error", "reason"}  once, when an adapter does not listen; it is tried again
+    {"event": "radio_recovered", "adapter", "error", "reason"}  once, when it listens again
     {"event": "done", ...counts}                        a replay is at its end, and all of it on disk
     {"event": "stopped", ...counts}                     it was asked to stop
     {"event": "failed", "error": ..., "reason": ...}    it cannot go on; the reason says what to do
 
-`counts` are "stored", "unsaved" and "dropped" sightings of this run and "until_s", the time up to which it listened.
-Before "listening" there is nothing to count.
+`counts` are of this run: "stored", "unsaved" and "dropped" sightings; "until_s", the time up to which it listened;
+"over_capacity", frames dropped because their window had too many identifiers; "clock_jumps", how often the clock was
+set; and of a scanner that decodes frames all fields of `edge.sensing.hearing.Counts`. Before "listening" there is
+nothing to count.
 """
 
 from __future__ import annotations
@@ -22,8 +26,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from edge.sensing.advertisement import Heartbeat
+from edge.sensing.hearing import Counts
 from edge.sensing.logbook import Logbook
+from edge.sensing.scanner import Trouble
 from edge.sensing.settings import Settings
 from edge.store.connection import Connection
 from edge.store.errors import StoreFull, StoreUnavailable
@@ -34,10 +39,10 @@ Emit = Callable[[dict[str, Field]], None]
 
 
 class Stop(Protocol):
-    """Says when to stop, and wakes up a wait for it."""
+    """Says when to stop, and wakes up a wait for it; the wait says so too."""
 
     def asked(self) -> bool: ...
-    def wait(self, seconds: float) -> None: ...
+    def wait(self, seconds: float) -> bool: ...
 
 
 class SignalStop:
@@ -52,8 +57,9 @@ class SignalStop:
     def asked(self) -> bool:
         return self._asked or not self.SIGNALS.isdisjoint(signal.sigpending())
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         self._asked = self._asked or signal.sigtimedwait(self.SIGNALS, seconds) is not None
+        return self._asked
 
 
 class Sensing:
@@ -69,7 +75,7 @@ class Sensing:
 
         Raises:
             StoreError: the store cannot be opened, or is damaged. A full disk is waited for, and later on a lock too.
-            BadContactFile, UnknownZone, ValueError: the scanner cannot be opened, or its clock went back.
+            BadContactFile, UnknownZone, ValueError: the scanner cannot be opened.
         """
         connection = self._connect()
         if connection is None:
@@ -97,29 +103,38 @@ class Sensing:
                 return connection
         return None
 
+    def _tell(self, trouble: Trouble) -> None:
+        event = "radio_recovered" if trouble.over else "radio_trouble"
+        self._emit({"event": event, "adapter": trouble.adapter, "error": trouble.error, "reason": trouble.reason})
+
     def _listen(self, connection: Connection) -> None:
         since_s = Listening(connection).until()
-        scanner = self._settings.scanner.open(since_s, self._stop.wait)
-        logbook = Logbook(connection, capacity=self._settings.capacity)
-        saving = Saving(logbook, self._emit)
+        scanner = self._settings.scanner.open(since_s, self._stop.wait, self._tell)
+        logbook = Logbook(
+            connection,
+            capacity=self._settings.capacity,
+            identifiers_a_window=self._settings.identifiers_a_window,
+        )
+        saving = Saving(logbook, self._emit, getattr(scanner, "counts", None))
         self._emit({"event": "listening", "since_s": since_s})
         saved_at = time.monotonic()
         for heard in scanner:
-            if self._stop.asked():
-                break
-            logbook.hear(heard)
-            # Only a heartbeat closes a page; looking at the clock for every frame would be for nothing.
-            if isinstance(heard, Heartbeat):
+            # Few frames close a page; to look at the clock and for signals with each would be for nothing. A scanner
+            # that waits ends by itself where a stop is asked for.
+            if logbook.hear(heard):
+                if self._stop.asked():
+                    break
                 late = time.monotonic() - saved_at >= self._settings.save_every_s
                 many = logbook.unsaved >= self._settings.save_rows and not saving.failing
                 if late or many:
                     saving.save()
                     saved_at = time.monotonic()
+        logbook.end(through=not self._stop.asked())
         saving.save()
         while logbook.pages and not self._stop.asked():
             self._stop.wait(self._settings.save_every_s)
             saving.save()
-        self._emit({"event": "stopped" if self._stop.asked() else "done", **counts(logbook)})
+        self._emit({"event": "stopped" if self._stop.asked() else "done", **saving.counts()})
 
 
 class Saving:
@@ -129,10 +144,11 @@ class Saving:
         failing: whether the last try failed.
     """
 
-    def __init__(self, logbook: Logbook, emit: Emit) -> None:
+    def __init__(self, logbook: Logbook, emit: Emit, heard: Counts | None = None) -> None:
         self.failing = False
         self._logbook = logbook
         self._emit = emit
+        self._heard = heard
 
     def save(self) -> None:
         """Try to save.
@@ -145,20 +161,22 @@ class Saving:
         except (StoreFull, StoreUnavailable) as error:
             if not self.failing:
                 event = "store_full" if isinstance(error, StoreFull) else "store_unavailable"
-                self._emit({"event": event, "reason": str(error), **counts(self._logbook)})
+                self._emit({"event": event, "reason": str(error), **self.counts()})
             self.failing = True
             return
         if self.failing:
-            self._emit({"event": "store_recovered", **counts(self._logbook)})
+            self._emit({"event": "store_recovered", **self.counts()})
         self.failing = False
-        self._emit({"event": "heard", **counts(self._logbook)})
+        self._emit({"event": "heard", **self.counts()})
 
-
-def counts(logbook: Logbook) -> dict[str, Field]:
-    """What every event after the first one tells."""
-    return {
-        "stored": logbook.stored,
-        "unsaved": logbook.unsaved,
-        "dropped": logbook.dropped,
-        "until_s": logbook.until_s,
-    }
+    def counts(self) -> dict[str, Field]:
+        """What every event after the first one tells."""
+        return {
+            "stored": self._logbook.stored,
+            "unsaved": self._logbook.unsaved,
+            "dropped": self._logbook.dropped,
+            "until_s": self._logbook.until_s,
+            "over_capacity": self._logbook.over_capacity,
+            "clock_jumps": self._logbook.clock_jumps,
+            **({} if self._heard is None else self._heard.fields()),
+        }

@@ -1,105 +1,124 @@
-"""Frames of one rotating identifier, folded into one row per window.
+"""Frames of one rotating identifier, folded into one row per window and receiver.
 
 A busy waiting room sends about a thousand frames a second and nobody needs them one by one. What a node stores is a
 `Sighting`: who (a rotating identifier), when, how often, how loud. Folding is a sum, so it streams.
+
+Two devices that show one identifier in one window (a copy; by chance it does not happen) cannot be told apart: they add
+up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from edge.sensing.advertisement import RSSI_RANGE_DBM, Advertisement, Heard, Heartbeat
+import msgspec
+
+from edge.sensing.advertisement import Advertisement, Heartbeat
+from edge.store.sighting import Sighting
 from edge.store.slots import CLOSE_DBM, SLOT_S, WINDOW_S
 
 __all__ = ["CLOSE_DBM", "SLOT_S", "WINDOW_S", "ClockWentBack", "Folding", "Sighting", "fold"]
 
+IDENTIFIERS_A_WINDOW = 12_000
+"""Sightings kept in one window at most, so that the process stays below 45 MB; frames of further ones are counted and
+dropped. It takes more than ten thousand devices around one node, or somebody who floods the air."""
+
+
+BEFORE_ALL = -(2**62)
+"""A window before all windows."""
+
 
 class ClockWentBack(ValueError):
-    """A frame is older than the window that was already closed; the node's clock jumped."""
+    """A frame is older than the window that was already closed; the recording's clock jumped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One rotating identifier heard during one window.
+class _Sum(msgspec.Struct, gc=False):
+    """What a sighting will say, while its window is open: one object a device, not one a frame."""
 
-    Attributes:
-        identifier: 16 bytes as advertised (GAEN: the RPI). Never a device address.
-        window: index of the window, `seconds // WINDOW_S`.
-        frames: how many frames were heard, at least 1.
-        rssi_sum: sum of RSSI over the frames, dBm (negative).
-        rssi_max: loudest frame, dBm.
-    """
-
-    identifier: bytes
-    window: int
     frames: int
     rssi_sum: int
+    rssi_square_sum: int
+    rssi_min: int
     rssi_max: int
-
-    def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise ValueError(f"a sighting needs at least one frame, got {self.frames}")
-        low, high = RSSI_RANGE_DBM
-        if not low <= self.rssi_max <= high:
-            raise ValueError(f"rssi_max {self.rssi_max} dBm is outside {low}..{high} dBm")
-
-    @classmethod
-    def of(cls, frame: Advertisement) -> Sighting:
-        return cls(frame.identifier, _window_of(frame.heard_at_s), 1, frame.rssi_dbm, frame.rssi_dbm)
-
-    def __add__(self, other: Sighting) -> Sighting:
-        if (self.identifier, self.window) != (other.identifier, other.window):
-            raise ValueError(f"windows {self.window} and {other.window} of two identifiers do not add up")
-        return Sighting(
-            self.identifier,
-            self.window,
-            self.frames + other.frames,
-            self.rssi_sum + other.rssi_sum,
-            max(self.rssi_max, other.rssi_max),
-        )
-
-    @property
-    def rssi_mean(self) -> float:
-        """Mean RSSI, dBm."""
-        return self.rssi_sum / self.frames
+    metadata: bytes
 
 
 class Folding:
-    """Folds what is heard, in time order, into sightings; memory is bounded by the identifiers of one window."""
+    """Folds what is heard, in time order, into sightings.
 
-    def __init__(self) -> None:
-        self._window = -1
-        self._open: dict[bytes, Sighting] = {}
+    Attributes:
+        over_capacity: frames dropped because their window already had `capacity` sightings.
+    """
 
-    def add(self, heard: Heard) -> list[Sighting]:
+    def __init__(self, capacity: int = IDENTIFIERS_A_WINDOW) -> None:
+        self.over_capacity = 0
+        self._capacity = capacity
+        self._window = BEFORE_ALL
+        self._starts_s = 0.0
+        self._ends_s = 0.0
+        # By identifier, and receiver where it is not the node's own first adapter: most sites have no other.
+        self._open: dict[bytes | tuple[bytes, int], _Sum] = {}
+
+    def add(self, heard: Advertisement | Heartbeat) -> list[Sighting]:
         """Take one frame or heartbeat; returns the window that it closes, empty where it closes none.
 
         Raises:
-            ClockWentBack: the frame belongs to a window that is already closed.
+            ClockWentBack: it belongs to a window that is already closed.
         """
-        window = _window_of(heard.at_s if isinstance(heard, Heartbeat) else heard.heard_at_s)
-        if window < self._window:
-            raise ClockWentBack(f"frame of window {window} after window {self._window}")
-        closed: list[Sighting] = []
-        if window > self._window:
-            closed = self.rest()
-            self._window = window
-        if isinstance(heard, Advertisement):
-            sighting = Sighting.of(heard)
-            known = self._open.get(heard.identifier)
-            self._open[heard.identifier] = sighting if known is None else known + sighting
+        if isinstance(heard, Heartbeat):
+            at_s = heard.at_s
+            return [] if self._starts_s <= at_s < self._ends_s else self._turn(at_s)
+        at_s = heard.heard_at_s
+        closed = [] if self._starts_s <= at_s < self._ends_s else self._turn(at_s)
+        # This runs for every frame: sums in place, and no call more than must be.
+        rssi = heard.rssi_dbm
+        key = (heard.identifier, heard.receiver) if heard.receiver else heard.identifier
+        known = self._open.get(key)
+        if known is not None:
+            known.frames += 1
+            known.rssi_sum += rssi
+            known.rssi_square_sum += rssi * rssi
+            if rssi < known.rssi_min:
+                known.rssi_min = rssi
+            elif rssi > known.rssi_max:
+                known.rssi_max = rssi
+            if heard.metadata and not known.metadata:
+                known.metadata = heard.metadata
+        elif len(self._open) < self._capacity:
+            self._open[key] = _Sum(1, rssi, rssi * rssi, rssi, rssi, heard.metadata)
+        else:
+            self.over_capacity += 1
         return closed
 
     def rest(self) -> list[Sighting]:
-        """Close the open window."""
-        closed = list(self._open.values())
+        """Close the open window; what comes next may be of any time."""
+        closed = self._close()
+        self._window = BEFORE_ALL
+        self._starts_s = self._ends_s = 0.0
+        return closed
+
+    def _close(self) -> list[Sighting]:
+        window = self._window
+        closed = []
+        for key, s in self._open.items():
+            identifier, receiver = (key, 0) if isinstance(key, bytes) else key
+            sums = (s.frames, s.rssi_sum, s.rssi_square_sum, s.rssi_min, s.rssi_max)
+            closed.append(Sighting(identifier, window, *sums, s.metadata, receiver))
         self._open.clear()
         return closed
 
+    def _turn(self, at_s: float) -> list[Sighting]:
+        window = int(at_s // WINDOW_S)
+        if window < self._window:
+            raise ClockWentBack(f"frame of window {window} after window {self._window}")
+        closed = self._close()
+        self._window = window
+        self._starts_s, self._ends_s = float(window * WINDOW_S), float((window + 1) * WINDOW_S)
+        return closed
 
-def fold(heard: Iterable[Heard]) -> Iterator[Sighting]:
-    """Fold a whole stream; a window is yielded as soon as a frame or heartbeat of a later one comes.
+
+def fold(heard: Iterable[Advertisement | Heartbeat]) -> Iterator[Sighting]:
+    """Fold a whole stream of one time line; a window is yielded as soon as what comes next is of a later one.
 
     Raises:
         ClockWentBack: a frame belongs to a window that was already yielded.
@@ -108,7 +127,3 @@ def fold(heard: Iterable[Heard]) -> Iterator[Sighting]:
     for one in heard:
         yield from folding.add(one)
     yield from folding.rest()
-
-
-def _window_of(t: float) -> int:
-    return int(t // WINDOW_S)

@@ -125,6 +125,11 @@ class StoredCorrections:
         ).fetchone()
         return None if row is None or row[0] is None else float(row[0])
 
+    def transmitters(self) -> dict[str, float]:
+        """What to add for each transmitter that was calibrated, dB, by its name."""
+        rows = self.connection.execute("SELECT name, offset_db FROM corrections WHERE kind = 'transmitter'")
+        return {str(name): float(offset) for name, offset in rows}
+
     def forget_transmitter(self, name: str) -> None:
         """A tag left the site: its correction goes."""
         self.connection.execute("DELETE FROM corrections WHERE kind = 'transmitter' AND name = ?", (name,))

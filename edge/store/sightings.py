@@ -1,34 +1,26 @@
-"""Stored sightings, and what learning reads of them: minutes of close contact, slot by slot."""
+"""Stored sightings: added whole windows at a time, read by time or day, and deleted so that the bytes are gone.
+
+What is stored of an identifier is sealed under the key of its day (`edge.store.day_keys`); callers give and get it in
+clear.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from edge.store.connection import Connection, transaction
+from edge.store.day_keys import STALE, WINDOWS_PER_DAY, DayKey, DayKeys
 from edge.store.errors import StoreFull
+from edge.store.guesses import Guesses, boot_id, offset_s
 from edge.store.listening import COMPLETE_SHARE
 from edge.store.meta import Meta
-from edge.store.slots import CLOSE_DBM, SLOT_S, WINDOW_S, WINDOWS_PER_SLOT
+from edge.store.sealed_rows import BATCH, READ, add, blocks, move, opened, unmasked
+from edge.store.sighting import IDENTIFIER_BYTES, Sighting, SightingColumns
+from edge.store.slots import CLOSE_DBM, DAY_S, SLOT_S, WINDOW_S, WINDOWS_PER_SLOT
 
-STALE = "sightings.stale"
-"""Name of the fact that rows were deleted and the table is still to be written anew."""
-
-
-class SightingRow(Protocol):
-    """What is stored of a sighting; `edge.sensing.sightings.Sighting` is one."""
-
-    @property
-    def identifier(self) -> bytes: ...
-    @property
-    def window(self) -> int: ...
-    @property
-    def frames(self) -> int: ...
-    @property
-    def rssi_sum(self) -> int: ...
-    @property
-    def rssi_max(self) -> int: ...
+__all__ = ["Purged", "Sighting", "SightingColumns", "Sightings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,42 +45,79 @@ class Sightings:
 
     connection: Connection
 
-    def add(self, rows: Iterable[SightingRow], logged_at: float) -> int:
-        """Store whole windows; a sighting that is already there stays as it is, so adding twice is adding once.
+    def add(self, rows: Iterable[Sighting], logged_at: float) -> int:
+        """Store sightings; where one of the same identifier, window and receiver is there, the two add up.
 
         Args:
             logged_at: wall clock, seconds; retention counts from here.
 
         Returns:
-            How many were new.
+            How many were added.
         """
-        before = self.connection.total_changes
-        with transaction(self.connection):
-            self.connection.executemany(
-                "INSERT INTO sightings (window_index, identifier, frames, rssi_sum, rssi_max, logged_at) "
-                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                ((row.window, row.identifier, row.frames, row.rssi_sum, row.rssi_max, logged_at) for row in rows),
-            )
-        return self.connection.total_changes - before
+        return add(self.connection, rows, logged_at, guessed=False)
 
     def count(self) -> int:
         return int(self.connection.execute("SELECT count(*) FROM sightings").fetchone()[0])
 
+    def days(self) -> list[int]:
+        """Days of which there are sightings, in order; `seconds // DAY_S`."""
+        return DayKeys(self.connection).days()
+
+    def between(self, from_s: float, until_s: float) -> Iterator[Sighting]:
+        """Sightings of the windows that begin at `from_s` or later and before `until_s`, in the order of windows."""
+        for day in self.days():
+            starts_s, ends_s = day * DAY_S, (day + 1) * DAY_S
+            first = math.ceil(max(from_s, starts_s) / WINDOW_S) if from_s < ends_s else WINDOWS_PER_DAY * (day + 1)
+            end = math.ceil(min(until_s, ends_s) / WINDOW_S) if until_s > starts_s else WINDOWS_PER_DAY * day
+            key = DayKeys(self.connection).find(day)
+            if key is not None and first < end:
+                cursor = self.connection.execute(READ, (first, end))
+                while rows := cursor.fetchmany(BATCH):
+                    yield from opened(rows, key)
+
+    def columns(self, day: int) -> SightingColumns:
+        """All sightings of a day in bulk, in the order of windows."""
+        columns = SightingColumns()
+        key = DayKeys(self.connection).find(day)
+        if key is None:
+            return columns
+        numbers = (
+            columns.windows,
+            columns.receivers,
+            columns.frames,
+            columns.rssi_sums,
+            columns.rssi_square_sums,
+            columns.rssi_min,
+            columns.rssi_max,
+        )
+        identifiers, metadata = bytearray(), bytearray()
+        cursor = self.connection.execute(READ, (day * WINDOWS_PER_DAY, (day + 1) * WINDOWS_PER_DAY))
+        while rows := cursor.fetchmany(BATCH):
+            windows, seals, *others, masked = zip(*rows, strict=True)
+            clear = key.open(b"".join(seals))
+            identifiers += clear
+            metadata += unmasked(masked, clear, key)
+            for column, values in zip(numbers, (windows, *others), strict=True):
+                column.extend(values)
+        return replace(columns, identifiers=bytes(identifiers), metadata=bytes(metadata))
+
     def close_minutes(self) -> list[tuple[int, float]]:
         """Person-minutes of close contact of each complete slot, in order: `[(slot, minutes), ...]`.
 
-        A sighting counts `WINDOW_S` where its mean RSSI is at least `CLOSE_DBM`. A slot is complete, and its number
-        final, once it is over and the node listened for `COMPLETE_SHARE` of it; a quiet one has 0 minutes. Other slots
-        are absent: that nothing was heard there means nothing.
+        An identifier counts `WINDOW_S` in a window where its mean RSSI is at least `CLOSE_DBM` at the receiver that
+        heard it loudest. A slot is complete, and its number final, once it is over and the node listened for
+        `COMPLETE_SHARE` of it; a quiet one has 0 minutes. Other slots are absent: that nothing was heard there means
+        nothing.
         """
         rows = self.connection.execute(
-            "WITH close AS (SELECT window_index / :per_slot AS slot, count(*) AS windows FROM sightings "
-            "               WHERE rssi_sum >= :close_dbm * frames GROUP BY 1) "
-            "SELECT listened.slot, coalesce(close.windows, 0) * :window_s / 60.0 "
-            "FROM listened LEFT JOIN close USING (slot) "
-            "WHERE listened.seconds >= :enough_s "
-            "  AND (listened.slot + 1) * :slot_s <= (SELECT max(until_s) FROM listened) "
-            "ORDER BY listened.slot",
+            "WITH close AS (SELECT window_index / :per_slot AS slot, count(*) AS windows FROM "
+            "    (SELECT DISTINCT window_index, identifier FROM sightings WHERE rssi_sum >= :close_dbm * frames) "
+            "    GROUP BY 1) "
+            "SELECT listening.slot, coalesce(close.windows, 0) * :window_s / 60.0 "
+            "FROM listening LEFT JOIN close USING (slot) "
+            "WHERE listening.seconds >= :enough_s "
+            "  AND (listening.slot + 1) * :slot_s <= (SELECT max(until_s) FROM listening) "
+            "ORDER BY listening.slot",
             {
                 "per_slot": WINDOWS_PER_SLOT,
                 "close_dbm": CLOSE_DBM,
@@ -102,10 +131,8 @@ class Sightings:
     def purge(self, before_logged_at: float) -> Purged:
         """Delete what was logged before, so that its bytes are gone from the file and from the write-ahead log.
 
-        A slot goes as a whole with its first row, that no half of it passes for a quiet one.
-
-        SQLite's secure_delete overwrites the deleted cells and pages. It misses the copies that a page keeps in its
-        free space from when it was balanced (seen: one identifier in some hundred), so what stays is written anew.
+        A slot goes as a whole with its first row, that no half of it passes for a quiet one; the key of a day goes with
+        the day's last row.
 
         Raises:
             RuntimeError: inside a transaction, where the WAL cannot be emptied.
@@ -114,8 +141,10 @@ class Sightings:
         if self.connection.in_transaction:
             raise RuntimeError("purge cannot run inside a transaction: commit first")
         with transaction(self.connection):
+            # Before the clock was set all was logged long ago, as it seems.
+            Guesses(self.connection).follow(boot_id(), offset_s(), trusted=False)
             slots = self.connection.execute(
-                "SELECT slot FROM listened WHERE first_logged_at < :before "
+                "SELECT slot FROM listening WHERE first_logged_at < :before "
                 "UNION SELECT window_index / :per_slot FROM sightings WHERE logged_at < :before",
                 {"before": before_logged_at, "per_slot": WINDOWS_PER_SLOT},
             ).fetchall()
@@ -124,21 +153,86 @@ class Sightings:
                 [(slot, WINDOWS_PER_SLOT) for (slot,) in slots],
             ).rowcount
             self.connection.executemany("DELETE FROM listened WHERE slot = ?", slots)
+            self.connection.executemany("DELETE FROM guessed_stretches WHERE slot = ?", slots)
+            DayKeys(self.connection).drop_empty()
             if slots:
                 Meta(self.connection).set(STALE, b"yes")
+        return Purged(max(sightings, 0), len(slots), overwritten=self.overwrite())
+
+    def erase(self, identifiers: Iterable[bytes]) -> int:
+        """Delete all sightings of these identifiers, of whichever day.
+
+        A day that had one gets a new key for what stays of it, so that a remnant of the erased cannot be opened. The
+        bytes are overwritten too, before this returns, but where it runs inside a transaction: call `overwrite` after
+        the commit, or leave it to the next purge.
+
+        Returns:
+            How many sightings were deleted.
+        """
+        wanted = sorted(set(identifiers))
+        erased = 0
+        with transaction(self.connection):
+            for day in self.days():
+                key = DayKeys(self.connection).get(day)
+                first, end = day * WINDOWS_PER_DAY, (day + 1) * WINDOWS_PER_DAY
+                found = 0
+                for at in range(0, len(wanted), BATCH):
+                    sealed = blocks(key.seal(b"".join(wanted[at : at + BATCH])), IDENTIFIER_BYTES)
+                    marks = ", ".join("?" * len(sealed))
+                    # The plus keeps SQLite from looking each identifier up in each window.
+                    found += self.connection.execute(
+                        f"DELETE FROM sightings WHERE window_index >= ? AND window_index < ? AND +identifier IN ({marks})",  # noqa: E501, S608
+                        (first, end, *sealed),
+                    ).rowcount
+                if found:
+                    self._change_key(day, key)
+                erased += found
+            if erased:
+                DayKeys(self.connection).drop_empty()
+                Meta(self.connection).set(STALE, b"yes")
+        if not self.connection.in_transaction:
+            self.overwrite()
+        return erased
+
+    def shred(self, day: int) -> int:
+        """Delete a whole day and its key; see `DayKeys.shred`. Returns how many sightings it was."""
+        rows = DayKeys(self.connection).shred(day)
+        if not self.connection.in_transaction:
+            self.overwrite()
+        return rows
+
+    def overwrite(self) -> bool:
+        """Let the bytes of what was deleted be gone from the file and the write-ahead log; says whether they are.
+
+        SQLite's secure_delete overwrites the deleted cells and pages. It misses the copies that a page keeps in its
+        free space from when it was balanced (seen: one identifier in some hundred), so what stays is written anew.
+
+        Raises:
+            RuntimeError: inside a transaction, where the WAL cannot be emptied.
+        """
+        if self.connection.in_transaction:
+            raise RuntimeError("overwrite cannot run inside a transaction: commit first")
         try:
             if Meta(self.connection).get(STALE):
                 self._rewrite()
             busy = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except StoreFull:
             busy = True
-        return Purged(max(sightings, 0), len(slots), overwritten=not busy)
+        return not busy
 
     def _rewrite(self) -> None:
         """Write every row anew: emptying a table frees its pages, and a page that is freed is overwritten whole."""
         with transaction(self.connection):
-            self.connection.execute("CREATE TABLE kept AS SELECT * FROM sightings")
-            self.connection.execute("DELETE FROM sightings")
-            self.connection.execute("INSERT INTO sightings SELECT * FROM kept ORDER BY window_index, identifier")
-            self.connection.execute("DROP TABLE kept")
+            for table, order in (("sightings", "window_index, identifier, receiver, guessed"), ("day_keys", "day")):
+                self.connection.execute(f"CREATE TABLE kept AS SELECT * FROM {table}")  # noqa: S608 - our own names
+                self.connection.execute(f"DELETE FROM {table}")  # noqa: S608
+                self.connection.execute(f"INSERT INTO {table} SELECT * FROM kept ORDER BY {order}")  # noqa: S608
+                self.connection.execute("DROP TABLE kept")
             Meta(self.connection).set(STALE, b"")
+
+    def _change_key(self, day: int, old: DayKey) -> None:
+        """Seal a day's rows anew under a new key."""
+        self.connection.execute("DELETE FROM day_keys WHERE day = ?", (day,))
+        first = day * WINDOWS_PER_DAY
+        for start in range(first, first + WINDOWS_PER_DAY, WINDOWS_PER_SLOT):
+            move(self.connection, start, start + WINDOWS_PER_SLOT, lambda _: old)

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 
 from edge.child import ALARMS, FAILED, FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Child, Event, log
-from edge.config import NodeConfig
 from edge.store.connection import Connection
 from edge.store.errors import StoreUnavailable
 from edge.store.exposures import Exposures
 from edge.store.health import State
 from edge.store.key_batches import KeyBatches
-from edge.tracing.settings import Settings, settings_of
+from edge.tracing.settings import Settings
 
 
 class TracingChild(Child):
@@ -68,16 +67,3 @@ class TracingChild(Child):
                 self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
         if now >= self._start_at and self.work_waiting():
             self._start(now)
-
-
-def tracing_child(config: NodeConfig, key: bytes, store: Connection) -> TracingChild | None:
-    """As the node's configuration has it; None where it does not trace.
-
-    Args:
-        key: of the store.
-
-    Raises:
-        BadConfig: the authority's key or the webhook's secret cannot be read.
-    """
-    settings = settings_of(config, key)
-    return None if settings is None else TracingChild(settings, store)

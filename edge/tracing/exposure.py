@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.proximity.closeness import Closeness
+from edge.proximity.features import Levels
 from edge.proximity.stats import Stats
 from edge.store.connection import Connection
 from edge.store.exposures import SELF, Exposure
@@ -25,6 +26,7 @@ from edge.store.sightings import Sightings
 from edge.store.site import Mode, ModeStretch, SiteModes
 from edge.store.slots import DAY_S, WINDOW_S
 from edge.store.tags import Tags
+from edge.tracing.calibration import Calibration
 from edge.tracing.encounters import MINUTES_A_WINDOW, Nearness
 from edge.tracing.heard import PERIOD_S, WINDOWS_A_PERIOD, Heard
 from edge.tracing.matching import Matches, match
@@ -49,13 +51,13 @@ class Site:
         mode: where the store has no history of it.
         nearness: what counts as near, by mode; only those modes that the configuration allows.
         tx_power_dbm: of tags that do not say theirs.
-        correction_db: added to what a receiver measured, by its number.
+        calibration: of its receivers and tags.
     """
 
     mode: Mode
     nearness: Mapping[str, Nearness]
     tx_power_dbm: float
-    correction_db: Mapping[int, float]
+    calibration: Calibration
     scoring: Scoring = field(default_factory=Scoring)
 
 
@@ -122,14 +124,15 @@ class Exposing:
         minutes: dict[tuple[str, str], float] = defaultdict(float)
         closest: dict[tuple[str, str], float] = defaultdict(float)
         for part in sorted({window // PART_WINDOWS for window, _ in contact.at}):
-            rows = self._rows(contact, register, part)
+            levels = _Levels()
+            rows = self._rows(contact, register, part, levels)
             heard = Heard.of(
                 (row for row, _ in rows),
                 Known(labels, {row.identifier: owner for row, owner in rows}),
                 tx_power_dbm=self.site.tx_power_dbm,
-                correction_db=self.site.correction_db,
+                calibration=self.site.calibration,
             )
-            near = self._near([(row, owner[0]) for row, owner in rows])
+            near = self._near([(row, owner[0]) for row, owner in rows], labels, levels)
             for room, there in _by_room(heard, nearness):
                 for subject, more, probability in self._met(contact.day, nearness, labels, there, near):
                     minutes[subject, room] += more
@@ -140,7 +143,7 @@ class Exposing:
                 yield Exposure(contact.day, subject, nearness.mode, room, total, total * weight, closest[subject, room])
 
     def _rows(
-        self, contact: Contact, register: Register, part: int
+        self, contact: Contact, register: Register, part: int, levels: _Levels
     ) -> list[tuple[Sighting, tuple[int, TemporaryExposureKey]]]:
         """Sightings of the case and of the site's tags, with owners, in the steps of one hour that heard the case."""
         steps = {window // WINDOWS_A_PERIOD for window, _ in contact.at}
@@ -152,6 +155,7 @@ class Exposing:
         for row in Sightings(self.connection).between(from_s, until_s):
             if row.window // WINDOWS_A_PERIOD not in steps:
                 continue
+            levels.hear(row)
             if row.identifier in case:
                 if (row.window, row.receiver) in contact.at:
                     found.append((row, (number, contact.tek)))
@@ -180,18 +184,48 @@ class Exposing:
             both = [min(p, near.get((labels.index(subject), block), 0.0)) for block, p in case.items()]
             yield subject, pair.minutes, max(both, default=0.0) if pair.probability is None else pair.probability
 
-    def _near(self, rows: Iterable[tuple[Sighting, int]]) -> dict[tuple[int, int], float]:
+    def _near(
+        self, rows: Iterable[tuple[Sighting, int]], labels: Sequence[str], levels: _Levels
+    ) -> dict[tuple[int, int], float]:
         """Probability that each subject was within 2 m of a receiver, by subject and block of windows: the highest."""
         sums: dict[tuple[int, int, int], list[Sighting]] = defaultdict(list)
         for row, subject in rows:
             sums[subject, row.window // CLOSENESS_WINDOWS, row.receiver].append(row)
+        calibration = self.site.calibration
         found: dict[tuple[int, int], float] = defaultdict(float)
         for (subject, block, receiver), some in sums.items():
+            stats = Stats.of(_by_window(some), CLOSENESS_WINDOWS)
             probability = self.closeness.probability(
-                Stats.of(_by_window(some), CLOSENESS_WINDOWS), correction_db=self.site.correction_db.get(receiver, 0.0)
+                stats,
+                correction_db=calibration.correction_db(receiver, labels[subject]),
+                standing=levels.at(block, receiver).standing(
+                    stats.rssi_max + calibration.tags_db.get(labels[subject], 0)
+                ),
+                frames_per_window=calibration.frames_per_window.get(receiver),
             )
             found[subject, block] = max(found[subject, block], probability)
         return found
+
+
+class _Levels:
+    """The loudest frame of everybody whom a receiver heard, by block of windows."""
+
+    def __init__(self) -> None:
+        self._loudest: dict[tuple[int, int], dict[bytes, int]] = defaultdict(dict)
+        self._levels: dict[tuple[int, int], Levels] = {}
+
+    def hear(self, row: Sighting) -> None:
+        heard = self._loudest[row.window // CLOSENESS_WINDOWS, row.receiver]
+        heard[row.identifier] = max(heard.get(row.identifier, row.rssi_max), row.rssi_max)
+
+    def at(self, block: int, receiver: int) -> Levels:
+        """How loud all were; asked for once everything has been heard."""
+        levels = self._levels.get((block, receiver))
+        if levels is None:
+            levels = self._levels[block, receiver] = Levels()
+            for loudest in self._loudest[block, receiver].values():
+                levels.add(loudest)
+        return levels
 
 
 def _is_of(contact: Contact, label: str, register: Register) -> bool:

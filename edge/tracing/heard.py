@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge.store.sighting import Sighting
 from edge.store.slots import WINDOW_S
+from edge.tracing.calibration import Calibration
 from edge.tracing.register import Known
 from edge.tracing.rooms import RECEIVERS
 
@@ -31,7 +32,7 @@ class Heard:
         receivers: number of the receiver.
         subjects: index into `labels`; from there on each identifier of a stranger is a subject of its own, for ten
             minutes.
-        rssi_dbm: mean over the window, dBm, corrected by receiver.
+        rssi_dbm: mean over the window, dBm, corrected by receiver and tag.
         tx_power_dbm: with which it was sent, dBm.
     """
 
@@ -56,18 +57,20 @@ class Heard:
         known: Known,
         *,
         tx_power_dbm: float,
-        correction_db: Mapping[int, float] | None = None,
+        calibration: Calibration | None = None,
     ) -> Heard:
         """From stored sightings, in the order of their windows.
 
         Args:
             known: the tags of this site at that time.
             tx_power_dbm: where a tag does not say its own.
-            correction_db: added to what a receiver measured, by its number.
+            calibration: of receivers and tags; none where nothing was calibrated.
         """
-        corrections = [(correction_db or {}).get(number, 0.0) for number in range(RECEIVERS)]
+        known_db = calibration or Calibration()
+        corrections = [known_db.correction_db(number) for number in range(RECEIVERS)]
+        tags_db = [known_db.tags_db.get(label, 0.0) for label in known.labels]
         tokens: dict[bytes, int] = {}
-        subjects, powers = array("q"), array("d")
+        subjects, powers, added = array("q"), array("d"), array("d")
         windows, receivers, places, levels = array("q"), array("B"), array("q"), array("d")
         for one in sightings:
             place = tokens.get(one.identifier)
@@ -75,12 +78,13 @@ class Heard:
                 place = tokens[one.identifier] = len(tokens)
                 owner = known.owner_of.get(one.identifier)
                 subjects.append(len(known.labels) + place if owner is None else owner[0])
+                added.append(0.0 if owner is None else tags_db[owner[0]])
                 power = known.tx_power_dbm(one.identifier, one.metadata)
                 powers.append(tx_power_dbm if power is None else power)
             windows.append(one.window)
             receivers.append(one.receiver)
             places.append(place)
-            levels.append(one.rssi_sum / one.frames + corrections[one.receiver])
+            levels.append(one.rssi_sum / one.frames + corrections[one.receiver] + added[place])
         token = np.frombuffer(places, np.int64)
         return cls(
             known.labels,

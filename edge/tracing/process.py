@@ -21,15 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.child import Event
+from edge.lan import LocalUrl
 from edge.proximity.closeness import Closeness
-from edge.store.calibration import StoredCorrections
 from edge.store.connection import Connection, transaction
 from edge.store.exposures import Exposures
 from edge.store.key_batches import KeyBatch, KeyBatches
 from edge.store.site import MODES
 from edge.store.slots import day_of
 from edge.tracing.attenuation import AttenuationWeights
-from edge.tracing.destination import WebhookUrl
+from edge.tracing.calibration import Calibration
 from edge.tracing.encounters import Nearness
 from edge.tracing.exposure import Exposing, Site
 from edge.tracing.rooms import Receiver, Rooms
@@ -107,7 +107,7 @@ class Tracing:
         from edge.tracing.webhook import NotDelivered, Webhook, pause_s  # noqa: PLC0415  (20 MB, for alerts alone)
 
         authority = None if section.authority is None else Path(section.authority)
-        webhook = Webhook(WebhookUrl.parse(section.url), bytes.fromhex(section.secret), authority, self.clock)
+        webhook = Webhook(LocalUrl.parse(section.url), bytes.fromhex(section.secret), authority, self.clock)
         for alert in waiting:
             attempts = alert.attempts + 1
             try:
@@ -133,11 +133,10 @@ def site_of(settings: Settings, connection: Connection) -> Site:
     weights = AttenuationWeights(settings.attenuation_db, settings.weights)
     # A node that was in another mode before traces those days as they were, where its receivers still allow it.
     modes = [mode for mode in MODES if mode != "room" or len(settings.receivers) > 1]
-    corrections = StoredCorrections(connection)
     return Site(
         settings.mode,
         {mode: Nearness(mode, rooms, weights, wearer=settings.wearer) for mode in modes},
         settings.tx_power_dbm,
-        {number: corrections.of(adapter) or 0.0 for number, adapter in enumerate(settings.adapters)},
+        Calibration.of(connection, settings.adapters),
         Scoring(*settings.infectiousness, settings.alert_minutes),
     )

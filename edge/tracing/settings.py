@@ -9,7 +9,7 @@ import msgspec
 from edge.config import BadConfig, NodeConfig
 from edge.store.database import KEY_BYTES, Database
 from edge.store.site import Mode
-from edge.tracing.destination import read_secret
+from edge.tracing.secret import read_secret
 
 
 class BadSettings(ValueError):
@@ -105,7 +105,7 @@ def settings_of(config: NodeConfig, key: bytes) -> Settings | None:
         wearer=site.wearer,
         receivers=tuple(ReceiverSection(r.number, r.room, r.x_m, r.y_m) for r in site.receivers),
         adjacent=site.adjacent,
-        adapters=tuple(getattr(config.sensing.scanner, "adapters", ())),
+        adapters=config.sensing.adapters,
         tx_power_dbm=site.tx_power_dbm,
         attenuation_db=tracing.attenuation_db,
         weights=tracing.weights,

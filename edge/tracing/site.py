@@ -12,6 +12,7 @@ from edge.store.site import Mode, ModeStretch, SiteModes
 from edge.store.slots import DAY_S
 from edge.store.tags import Tags
 from edge.tracing.attenuation import AttenuationWeights
+from edge.tracing.calibration import Calibration
 from edge.tracing.encounters import Encounters, Nearness
 from edge.tracing.heard import PERIOD_S, Heard
 from edge.tracing.register import Register
@@ -67,12 +68,12 @@ class SiteEncounters:
     Attributes:
         connection: of the store.
         config: of the node.
-        correction_db: added to what a receiver measured, by its number.
+        calibration: of its receivers and tags.
     """
 
     connection: Connection
     config: NodeConfig
-    correction_db: Mapping[int, float]
+    calibration: Calibration
 
     def days(self) -> list[int]:
         """Days of which there are sightings."""
@@ -104,6 +105,6 @@ class SiteEncounters:
                 sightings.between(from_s, end),
                 known,
                 tx_power_dbm=self.config.site.tx_power_dbm,
-                correction_db=self.correction_db,
+                calibration=self.calibration,
             )
             from_s = end

@@ -21,9 +21,8 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from edge.lan import NotLocal, resolve
+from edge.lan import LocalUrl, NotLocal, resolve
 from edge.store.exposures import StoredExposure
-from edge.tracing.destination import WebhookUrl
 
 TIMEOUT_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 6 * 3600.0
@@ -68,7 +67,7 @@ class Webhook:
         authority: PEM file of who signed its certificate, for `https`; None: the system's authorities.
     """
 
-    url: WebhookUrl
+    url: LocalUrl
     secret: bytes = field(repr=False)
     authority: Path | None = None
     clock: Callable[[], float] = time.time
@@ -88,7 +87,7 @@ class Webhook:
         }
         try:
             address = resolve(self.url.host, self.url.port)
-            pinned = str(WebhookUrl(self.url.scheme, address, self.url.port, self.url.path))
+            pinned = str(LocalUrl(self.url.scheme, address, self.url.port, self.url.path))
             with (
                 httpx.Client(verify=self._tls(), timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as client,
                 client.stream(

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from simulations.benchmarks.table import Outcome
 from simulations.broker import BrokerUnavailable
 
 TARGET_MISSED, BAD_INPUT, NO_BROKER, PROCESS_FAILED = 1, 3, 4, 5
@@ -51,6 +52,81 @@ def wire(
             fail(NO_BROKER, why)
         except (RoundsWentWrong, FileNotFoundError) as why:
             fail(PROCESS_FAILED, why)
+    conclude(result, json)
+
+
+@app.command()
+def matching(
+    people: Annotated[int, typer.Option(min=1, help="Diagnosed people, each with a key a day.")] = 10_000,
+    days: Annotated[int, typer.Option(min=2, help="Days of keys and sightings.")] = 14,
+    sightings: Annotated[int, typer.Option(min=8, help="Stored sightings, each of its own identifier.")] = 1_000_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of deriving and matching.")] = 5,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """Published keys against stored sightings, beside the key derivations alone: CPU time and memory."""
+    from simulations.benchmarks.matching import MatchingSettings, NotWhatWasPlanted, run_matching  # noqa: PLC0415
+
+    settings = MatchingSettings(people, days, sightings, min(1000, sightings // 8), repeats)
+    try:
+        result = run_matching(settings, lambda what: err.print(what, style="dim", highlight=False))
+    except NotWhatWasPlanted as why:
+        fail(PROCESS_FAILED, why)
+    conclude(result, json)
+
+
+@app.command()
+def proximity(
+    exp34: Annotated[Path, typer.Option(help="Folder with the six scenes of DP-3T's experiment 34.")],
+    nist: Annotated[Path, typer.Option(help="Folder with NIST's recordings of two Raspberry Pis.")],
+    write_model: Annotated[
+        Path | None, typer.Option("--write-model", help="Write the model that nodes come with to this file, and end.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="How many times each private model is trained.")] = 3,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """How well two metres are told by radio: central, federated, and federated under privacy."""
+    from simulations.benchmarks.proximity import (  # noqa: PLC0415  (imports torch)
+        ProximitySettings,
+        packaged_model,
+        run_proximity,
+    )
+    from simulations.datasets.exp34 import BadExp34  # noqa: PLC0415
+    from simulations.datasets.nist import BadNist  # noqa: PLC0415
+
+    try:
+        if write_model is not None:
+            packaged_model(exp34).write(write_model)
+            out.print(f"model written to {write_model}", highlight=False)
+            raise typer.Exit
+        settings = ProximitySettings(exp34, nist, draws=draws)
+        result = run_proximity(settings, lambda what: err.print(what, style="dim", highlight=False))
+    except (BadExp34, BadNist) as why:
+        fail(BAD_INPUT, why)
+    except OSError as why:
+        fail(BAD_INPUT, f"{write_model}: {why.strerror}; choose another file")
+    conclude(result, json)
+
+
+@app.command()
+def sensing(
+    quick: Annotated[bool, typer.Option("--quick", help="Two and a half minutes instead of four.")] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """From a radio's frames to the store: frames a core takes, and what the sensing process needs while it listens."""
+    from simulations.benchmarks.sensing import SensingSettings, run_sensing  # noqa: PLC0415
+    from simulations.benchmarks.sensing_process import SensingWentWrong  # noqa: PLC0415
+
+    settings = SensingSettings(frames=50_000, turns=3, seconds=15.0) if quick else SensingSettings()
+    with tempfile.TemporaryDirectory(prefix="jaga-bench-") as folder:
+        try:
+            result = run_sensing(settings, Path(folder), lambda what: err.print(what, style="dim", highlight=False))
+        except SensingWentWrong as why:
+            fail(PROCESS_FAILED, f"the sensing process went wrong: {why}")
+    conclude(result, json)
+
+
+def conclude(result: Outcome, json: Path | None) -> NoReturn:
+    """Show the figures, write them down where wanted, and end with the verdict as status."""
     result.show(out)
     if json is not None:
         try:

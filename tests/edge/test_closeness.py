@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.proximity.calibration import ReferenceCurve
 from edge.proximity.closeness import BadCloseness, Closeness
-from edge.proximity.features import ALONE, FEATURES, features, standings
+from edge.proximity.features import ALONE, FEATURES, Levels, features, standings
 from edge.proximity.stats import Stats
 
 MODEL = Closeness((0.7, 0.3, 0.5), -0.1, 0.5, ReferenceCurve(-83.0, 5.4))
@@ -136,3 +136,11 @@ def test_judging_needs_no_torch():
     )
     environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+@given(st.lists(st.integers(-127, 20), min_size=1, max_size=60))
+def test_a_histogram_of_levels_gives_the_same_standings(loudest):
+    levels = Levels()
+    for level in loudest:
+        levels.add(level)
+    assert [levels.standing(level) for level in loudest] == pytest.approx(standings(loudest).tolist())

@@ -8,6 +8,7 @@ from edge.store.exposures import SELF
 from edge.store.sightings import Sightings
 from edge.store.site import SiteModes
 from edge.store.tags import Tags
+from edge.tracing.calibration import Calibration
 from edge.tracing.encounters import Nearness
 from edge.tracing.exposure import Exposing, Site
 from edge.tracing.rooms import Receiver, Rooms
@@ -29,7 +30,7 @@ def site(connection):
 
     def exposures(*keys: TemporaryExposureKey, mode: str = "zone", rooms: Rooms | None = None, wearer: str = ""):
         nearness = {mode: Nearness(mode, rooms or Rooms(), wearer=wearer)}
-        model = Exposing(connection, Site(mode, nearness, -24.0, {}, Scoring()), closeness())
+        model = Exposing(connection, Site(mode, nearness, -24.0, Calibration(), Scoring()), closeness())
         return {(e.subject, e.room): e for e in model.of_keys(keys)}
 
     return exposures
@@ -80,7 +81,7 @@ def test_short_contacts_of_a_day_add_up_and_days_stay_apart(connection, site):
             store(
                 connection, heard(tag(CASE_SECRET, day), minutes(day, at, 1)), heard(tag(TAG, day), minutes(day, at, 1))
             )
-    model = Exposing(connection, Site("zone", {"zone": Nearness("zone")}, -24.0, {}, Scoring()), closeness())
+    model = Exposing(connection, Site("zone", {"zone": Nearness("zone")}, -24.0, Calibration(), Scoring()), closeness())
     found = model.of_keys([case(), case(DAY + 1)])
     assert [(e.day, e.minutes) for e in found if e.subject == "tag-1"] == [
         (DAY, pytest.approx(10)),
@@ -206,7 +207,7 @@ def test_a_day_is_read_as_the_node_was_used_then(connection, site):
     SiteModes(connection).declare("person", 0.0)
     store(connection, heard(tag(CASE_SECRET), minutes(DAY, 600, 20)), heard(tag(TAG), minutes(DAY, 600, 20)))
     nearness = {mode: Nearness(mode) for mode in ("zone", "person")}
-    model = Exposing(connection, Site("zone", nearness, -24.0, {}, Scoring()), closeness())
+    model = Exposing(connection, Site("zone", nearness, -24.0, Calibration(), Scoring()), closeness())
     assert [(e.subject, e.mode) for e in model.of_keys([case()])] == [(SELF, "person")]
 
 

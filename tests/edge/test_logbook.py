@@ -2,12 +2,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.sensing.advertisement import HEARTBEAT_S, SILENCE_S, Advertisement, Heartbeat
+from edge.sensing.advertisement import HEARTBEAT_S, SILENCE_S, Advertisement, ClockReading, Heartbeat
 from edge.sensing.contacts import Contact
-from edge.sensing.logbook import Logbook
+from edge.sensing.logbook import FULL_PAGE, Logbook
 from edge.sensing.process import Saving
 from edge.sensing.replay import ReplayScanner
-from edge.sensing.sightings import SLOT_S, WINDOW_S, fold
+from edge.sensing.sightings import SLOT_S, WINDOW_S, Sighting, fold
 from edge.store.errors import StoreFull
 from edge.store.listening import Listening
 from edge.store.sightings import Sightings
@@ -25,11 +25,11 @@ def school(hours):
 
 
 def stored(connection):
-    return set(connection.execute("SELECT window_index, identifier, frames, rssi_sum, rssi_max FROM sightings"))
+    return set(Sightings(connection).between(-1e9, 1e11))
 
 
-def rows(sightings):
-    return {(s.window, s.identifier, s.frames, s.rssi_sum, s.rssi_max) for s in sightings}
+def one(window, identifier, frames=1):
+    return Sighting(identifier, window, frames, -60 * frames, 3600 * frames, -60, -60)
 
 
 def take(logbook, stream):
@@ -62,7 +62,7 @@ def test_wherever_it_dies_a_replay_that_goes_on_stores_all_of_it_once(connection
                 logbook.save()
     last = Logbook(connection)
     take(last, ReplayScanner(contacts, "3A", 1, since_s=Listening(connection).until())).save()
-    assert stored(connection) == rows(fold(ReplayScanner(contacts, "3A", 1)))
+    assert stored(connection) == set(fold(ReplayScanner(contacts, "3A", 1)))
     assert set(Listening(connection).seconds().values()) == {SLOT_S}
     assert [minutes for _, minutes in Sightings(connection).close_minutes()] == [60, 60]
 
@@ -70,10 +70,10 @@ def test_wherever_it_dies_a_replay_that_goes_on_stores_all_of_it_once(connection
 def test_a_window_that_is_not_over_is_not_stored(connection):
     logbook = take(Logbook(connection), [Heartbeat(0), heard(A, 5), heard(A, 25), Heartbeat(30)])
     logbook.save()
-    assert stored(connection) == {(0, A, 1, -60, -60)}
+    assert stored(connection) == {one(0, A)}
     assert Listening(connection).until() == 20
     take(logbook, [heard(A, 35), Heartbeat(60)]).save()
-    assert stored(connection) == {(0, A, 1, -60, -60), (1, A, 2, -120, -60)}
+    assert stored(connection) == {one(0, A), one(1, A, frames=2)}
     assert Listening(connection).seconds() == {0: 60}
 
 
@@ -105,7 +105,7 @@ def test_a_full_disk_loses_nothing_that_fits_in_memory(connection):
     assert stored(connection) == set()
     with_room(connection)
     logbook.save()
-    assert stored(connection) == rows(fold(ReplayScanner(school(hours=4), "3A", 1)))
+    assert stored(connection) == set(fold(ReplayScanner(school(hours=4), "3A", 1)))
     assert (logbook.unsaved, logbook.dropped) == (0, 0)
 
 
@@ -157,3 +157,66 @@ def test_a_locked_store_is_waited_for_like_a_full_one(database, connection):
     saving.save()
     assert [e["event"] for e in events] == ["store_unavailable", "store_recovered", "heard"]
     assert len(stored(connection)) == 1
+
+
+READING = ClockReading("this boot", 0.0, trusted=True)
+
+
+def test_what_a_radio_heard_last_is_kept_when_it_stops(connection):
+    logbook = take(Logbook(connection), [Heartbeat(0, READING), heard(A, 5), heard(A, 25), heard(B, 45)])
+    logbook.end(through=False)
+    logbook.save()
+    assert stored(connection) == {one(0, A), one(1, A), one(2, B)}
+    # How long it listened is known up to the last heartbeat.
+    assert Listening(connection).seconds() == {}
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_a_recording_that_stops_midway_hears_its_open_window_again_and_one_that_is_through_does_not(
+    connection, through
+):
+    stream = [Heartbeat(0), heard(A, 5), heard(A, 25), Heartbeat(30), heard(B, 35)]
+    logbook = take(Logbook(connection), stream)
+    logbook.end(through=through)
+    logbook.save()
+    again = Listening(connection).until()
+    later = take(Logbook(connection), [one for one in stream if getattr(one, "heard_at_s", 0) >= again])
+    later.end(through=True)
+    later.save()
+    assert stored(connection) == {one(0, A), one(1, A), one(1, B)}
+
+
+def test_in_a_crowd_a_page_does_not_wait_for_a_heartbeat_and_a_window_fits_whatever_the_capacity(connection):
+    crowd = [n.to_bytes(16, "big") for n in range(FULL_PAGE)]
+    logbook = take(Logbook(connection, capacity=100), [Heartbeat(0), *(heard(i, 1) for i in crowd)])
+    assert logbook.pages == 0
+    assert logbook.hear(heard(A, 21))
+    assert (logbook.unsaved, logbook.until_s) == (FULL_PAGE, 20)
+    logbook.save()
+    assert len(stored(connection)) == FULL_PAGE
+    assert Listening(connection).seconds() == {0: 20}
+
+
+def test_beyond_its_limit_a_window_drops_new_identifiers_and_counts_their_frames(connection):
+    logbook = Logbook(connection, identifiers_a_window=1)
+    take(logbook, [Heartbeat(0), heard(A, 1), heard(B, 2), heard(A, 3), heard(B, 4), Heartbeat(60)]).save()
+    assert stored(connection) == {one(0, A, frames=2)}
+    assert (logbook.over_capacity, logbook.dropped) == (2, 0)
+
+
+def test_a_recording_whose_time_goes_back_begins_a_new_stretch(connection):
+    stream = [
+        Heartbeat(1000),
+        heard(A, 1001),
+        Heartbeat(1060),
+        heard(A, 5),
+        Heartbeat(60),
+        heard(A, 61),
+        Heartbeat(120),
+    ]
+    logbook = take(Logbook(connection), stream)
+    logbook.save()
+    assert stored(connection) == {one(50, A), one(0, A), one(3, A)}
+    assert logbook.clock_jumps == 1
+    # Within a slot what comes out of order does not count as listened: too little is safe, twice would not be.
+    assert Listening(connection).seconds() == {0: 60}

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.room.courier import CERTIFICATE_PATH, PATH, BadHub, Courier, HubUnreachable
+from edge.lan import NotLocal
+from edge.room.courier import CERTIFICATE_PATH, PATH, Courier, HubUnreachable
 from edge.room.parcel import LIFETIME_S, MOST_ROWS, BadParcel, Parcel, pack, sender_of, unpack
 from edge.room.reception import Reception
 from edge.sensing.sightings import Sighting
@@ -213,11 +214,17 @@ def test_a_courier_gives_nothing_to_another_hub(serve, satellite, database):
 
 
 def test_a_courier_never_leaves_the_site(satellite):
+    with pytest.raises(NotLocal, match="own network"):
+        Courier(SATELLITE, satellite[0], HUB.party, "http://8.8.8.8:80")
+
+
+def test_a_name_that_leads_outside_gets_nothing(satellite, monkeypatch):
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("8.8.8.8", 80))])
     with pytest.raises(HubUnreachable, match="own network"):
-        Courier(SATELLITE, satellite[0], HUB.party, "http://8.8.8.8:80").deliver()
+        Courier(SATELLITE, satellite[0], HUB.party, "http://hub.local").deliver()
 
 
-@pytest.mark.parametrize("url", ["ftp://10.0.0.1", "http://", "http://10.0.0.1/path", "http://10.0.0.1:99999"])
+@pytest.mark.parametrize("url", ["ftp://10.0.0.1", "http://", "http://10.0.0.1:99999"])
 def test_an_address_that_is_none_is_named(url, database):
-    with pytest.raises(BadHub):
+    with pytest.raises(NotLocal):
         Courier(SATELLITE, database, HUB.party, url)

@@ -1,15 +1,24 @@
+from collections import Counter
+from dataclasses import replace
+from functools import reduce
+from operator import add
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.sensing.advertisement import Advertisement, Heartbeat
-from edge.sensing.sightings import WINDOW_S, ClockWentBack, Sighting, fold
+from edge.sensing.sightings import WINDOW_S, ClockWentBack, Folding, Sighting, fold
 
 A, B = b"a" * 16, b"b" * 16
 
 
 def heard(identifier: bytes, at_s: float, rssi_dbm: int = -60) -> Advertisement:
     return Advertisement(identifier=identifier, heard_at_s=at_s, rssi_dbm=rssi_dbm)
+
+
+def one(identifier: bytes, rssi: int = -60, window: int = 0, metadata: bytes = b"", receiver: int = 0) -> Sighting:
+    return Sighting(identifier, window, 1, rssi, rssi * rssi, rssi, rssi, metadata, receiver)
 
 
 FRAMES = st.lists(st.tuples(st.sampled_from([A, B]), st.integers(0, 300), st.integers(-100, -30))).map(
@@ -49,7 +58,7 @@ def test_a_heartbeat_closes_the_window_of_one_who_left():
         yield Heartbeat(20)
         raise AssertionError("the window should have come before")
 
-    assert next(fold(stream())) == Sighting(A, 0, 1, -60, -60)
+    assert next(fold(stream())) == Sighting(A, 0, 1, -60, 3600, -60, -60)
 
 
 def test_a_clock_that_jumps_back_is_named():
@@ -59,7 +68,9 @@ def test_a_clock_that_jumps_back_is_named():
 
 def test_sightings_of_two_identifiers_do_not_add_up():
     with pytest.raises(ValueError, match="do not add up"):
-        Sighting.of(heard(A, 0)) + Sighting.of(heard(B, 0))
+        one(A) + one(B)
+    with pytest.raises(ValueError, match="at receivers 0 and 1"):
+        one(A) + one(A, receiver=1)
 
 
 def test_the_mean_is_over_the_frames():
@@ -76,6 +87,74 @@ def test_a_frame_that_no_radio_can_hear_is_refused(identifier, rssi, complaint):
 
 def test_a_sighting_without_frames_or_with_an_impossible_level_is_refused():
     with pytest.raises(ValueError, match="at least one frame, got 0"):
-        Sighting(A, 0, 0, 0, -60)
+        Sighting(A, 0, 0, 0, 0, -60, -60)
     with pytest.raises(ValueError, match="outside"):
-        Sighting(A, 0, 1, 60, 60)
+        Sighting(A, 0, 1, 60, 3600, 60, 60)
+
+
+@given(FRAMES, st.integers(1, 3))
+def test_beyond_the_capacity_of_a_window_new_identifiers_are_dropped_and_counted(frames, capacity):
+    folding = Folding(capacity)
+    sightings = [s for frame in frames for s in folding.add(frame)] + folding.rest()
+    assert sum(s.frames for s in sightings) + folding.over_capacity == len(frames)
+    windows = Counter(s.window for s in sightings)
+    assert max(windows.values(), default=0) <= capacity
+    # Who is in the window already goes on being heard.
+    expected = {(s.window, s.identifier): s for s in fold(frames)}
+    assert all(expected[s.window, s.identifier] == s for s in sightings)
+
+
+def test_ten_thousand_devices_at_once_are_all_heard():
+    identifiers = [n.to_bytes(16, "big") for n in range(10_000)]
+    sightings = list(fold(heard(i, at, -60 - at) for at in range(3) for i in identifiers))
+    assert [s.identifier for s in sightings] == identifiers
+    assert {(s.frames, s.rssi_min, s.rssi_max) for s in sightings} == {(3, -62, -60)}
+
+
+@given(FRAMES)
+def test_a_sighting_tells_the_spread_of_its_frames(frames):
+    for s in fold(frames):
+        levels = [f.rssi_dbm for f in frames if (f.identifier, f.heard_at_s // WINDOW_S) == (s.identifier, s.window)]
+        assert (s.rssi_min, s.rssi_max) == (min(levels), max(levels))
+        assert (s.rssi_sum, s.rssi_square_sum) == (sum(levels), sum(x * x for x in levels))
+
+
+PARTS = st.lists(st.builds(one, st.just(A), st.integers(-127, 20), metadata=st.just(b"meta")), min_size=1)
+
+
+@given(PARTS, st.data())
+def test_sightings_add_up_in_any_order_and_grouping(parts, data):
+    total = reduce(add, parts)
+    assert reduce(add, data.draw(st.permutations(parts))) == total
+    cut = data.draw(st.integers(1, len(parts)))
+    assert reduce(add, [reduce(add, parts[:cut]), *parts[cut:]]) == total
+    assert total.frames == len(parts)
+
+
+def test_receivers_are_kept_apart_and_metadata_is_kept_once_it_was_heard():
+    frames = [
+        Advertisement(A, 0.0, -60),
+        Advertisement(A, 1.0, -70, b"meta"),
+        Advertisement(A, 2.0, -80, b"othr"),
+        Advertisement(A, 3.0, -90, receiver=1),
+    ]
+    assert list(fold(frames)) == [Sighting(A, 0, 3, -210, 14_900, -80, -60, b"meta"), one(A, -90, receiver=1)]
+
+
+def test_two_devices_that_show_one_identifier_add_up():
+    near, far = heard(A, 0, -40), heard(A, 1, -90)
+    assert list(fold([near, far])) == [one(A, -40) + one(A, -90)]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"rssi_min": -50, "rssi_max": -60}, "rssi_min -50 to rssi_max -60"),
+        ({"rssi_sum": -500}, "rssi_sum -500 dBm is not that of 2 frames"),
+        ({"rssi_square_sum": 7000}, "rssi_square_sum 7000 is too small"),
+        ({"metadata": b"five."}, "16 and 5"),
+    ],
+)
+def test_numbers_that_contradict_each_other_are_refused(change, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        replace(Sighting(A, 0, 2, -120, 7200, -60, -60), **change)

@@ -6,9 +6,11 @@ import pytest
 
 from edge.config import BadConfig, NodeConfig
 from edge.sensing.sightings import WINDOW_S, Sighting
+from edge.store.calibration import StoredCorrections
 from edge.store.sightings import Sightings
 from edge.store.site import ModeStretch, SiteModes
 from edge.store.tags import Tags
+from edge.tracing.calibration import Calibration
 from edge.tracing.site import WORDS, SiteEncounters
 from privacy.tokens.gaen import Metadata, encrypt_metadata
 from privacy.tokens.tags import exposure_key, identifiers
@@ -71,7 +73,7 @@ def sees(connection, secret, at_s, *, rssi=-70, metadata=b"", shown_at_s=None, w
 def found(connection, config, day=DAY):
     return [
         (one.mode, {(pair.a, pair.b): round(pair.minutes, 3) for pair in one.pairs})
-        for one in SiteEncounters(connection, config, {}).on(day)
+        for one in SiteEncounters(connection, config, Calibration()).on(day)
     ]
 
 
@@ -107,7 +109,7 @@ def test_what_a_tag_says_of_its_power_counts(connection, tmp_path):
 def test_an_identifier_that_is_played_again_hours_later_is_a_strangers(connection, tmp_path):
     secret = Tags(connection).add("anggrek", 0).secret
     sees(connection, secret, NOON + 4 * 3600, shown_at_s=NOON)
-    [day] = SiteEncounters(connection, config(tmp_path, 'mode = "person"'), {}).on(DAY)
+    [day] = SiteEncounters(connection, config(tmp_path, 'mode = "person"'), Calibration()).on(DAY)
     assert day.pairs == ()
     assert [one.tokens for one in day.strangers] == [1]
 
@@ -117,7 +119,7 @@ def test_a_receivers_correction_is_added(connection, tmp_path):
     sees(connection, secret, NOON, rssi=-100)
     node = config(tmp_path, 'mode = "person"')
     assert found(connection, node) == [("person", {})]
-    corrected = SiteEncounters(connection, node, {0: 20.0}).on(DAY)
+    corrected = SiteEncounters(connection, node, Calibration({0: 20.0})).on(DAY)
     assert [pair.minutes for one in corrected for pair in one.pairs] == [pytest.approx(10)]
 
 
@@ -139,3 +141,21 @@ def test_every_mode_says_what_it_can_and_cannot_say_in_both_languages():
 def test_a_site_that_contradicts_itself_is_refused(tmp_path, site, why):
     with pytest.raises(BadConfig, match=why):
         config(tmp_path, site)
+
+
+def test_a_tags_own_correction_is_added_too(connection, tmp_path):
+    secret = Tags(connection).add("anggrek", 0).secret
+    sees(connection, secret, NOON, rssi=-100)
+    node = config(tmp_path, 'mode = "person"')
+    corrected = SiteEncounters(connection, node, Calibration({0: 10.0}, {"anggrek": 10.0})).on(DAY)
+    assert [pair.minutes for one in corrected for pair in one.pairs] == [pytest.approx(10)]
+    other = SiteEncounters(connection, node, Calibration({0: 10.0}, {"bakung": 10.0})).on(DAY)
+    assert [pair.minutes for one in other for pair in one.pairs] == [pytest.approx(5)]
+
+
+def test_calibration_is_read_by_the_place_of_an_adapter(connection):
+    StoredCorrections(connection).set({"hci1": 3.0}, {"anggrek": -2.0}, 1.0, {"hci1": 40.0})
+    found = Calibration.of(connection, ("hci0", "hci1"))
+    assert found == Calibration({1: 3.0}, {"anggrek": -2.0}, {1: 40.0})
+    assert found.correction_db(1, "anggrek") == 1.0
+    assert found.correction_db(0, "melati") == 0.0

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.lan import LocalUrl, NotLocal
 from edge.store.exposures import Exposure, StoredExposure
 from edge.tracing import webhook as module
-from edge.tracing.destination import BadWebhook, WebhookUrl, read_secret
+from edge.tracing.secret import BadSecret, read_secret
 from edge.tracing.webhook import LONGEST_PAUSE_S, NotDelivered, Webhook, pause_s
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role
@@ -69,7 +70,7 @@ def server() -> Iterator[Server]:
 
 
 def webhook(url: str, **options) -> Webhook:
-    return Webhook(WebhookUrl.parse(url), SECRET, **options)
+    return Webhook(LocalUrl.parse(url), SECRET, **options)
 
 
 def test_an_alert_says_when_who_where_how_long_and_nothing_else(server):
@@ -109,8 +110,8 @@ def test_a_receiver_can_check_the_signature(server):
     ],
 )
 def test_an_address_outside_is_refused_before_anything_is_sent(url):
-    with pytest.raises(BadWebhook, match="not on the site's own network"):
-        WebhookUrl.parse(url)
+    with pytest.raises(NotLocal, match="not on the site's own network"):
+        LocalUrl.parse(url)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +119,8 @@ def test_an_address_outside_is_refused_before_anything_is_sent(url):
     ["", "10.0.0.1", "ftp://10.0.0.1", "http://", "http://10.0.0.1:0", "http://a:b@10.0.0.1", "http://10.0.0.1:x"],
 )
 def test_what_is_no_address_is_refused(url):
-    with pytest.raises(BadWebhook, match="no address of a server"):
-        WebhookUrl.parse(url)
+    with pytest.raises(NotLocal, match="no address of a server"):
+        LocalUrl.parse(url)
 
 
 def test_a_name_that_moves_outside_is_refused_at_the_call(server, monkeypatch):
@@ -216,10 +217,10 @@ def test_https_takes_the_sites_own_authority_and_no_other(tmp_path):
 
 
 def test_a_secret_that_is_missing_or_short_is_named(tmp_path):
-    with pytest.raises(BadWebhook, match="openssl rand"):
+    with pytest.raises(BadSecret, match="openssl rand"):
         read_secret(tmp_path / "none")
     (tmp_path / "short").write_text("12345\n")
-    with pytest.raises(BadWebhook, match="16 characters"):
+    with pytest.raises(BadSecret, match="16 characters"):
         read_secret(tmp_path / "short")
     (tmp_path / "good").write_text("0123456789abcdef\n")
     assert read_secret(tmp_path / "good") == b"0123456789abcdef"
