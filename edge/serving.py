@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -50,20 +51,27 @@ def open_socket(listen: Listen, what: str) -> socket.socket:
     return opened
 
 
-def prepare() -> None:
-    """Before anything is served: signals stop the server and nothing else, and its own words go nowhere."""
+def prepare() -> threading.Event:
+    """Before anything is served: signals stop the server and nothing else, and its own words go nowhere.
+
+    Returns:
+        what is set by a signal that came before the server could heed it.
+    """
     # They hold addresses and tracebacks; what matters of them is told as an event.
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     logging.getLogger("uvicorn").propagate = False
     # Uvicorn stops on these by itself, and raises them once more when it is done.
+    asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: asked.set())
+    return asked
 
 
 def serve(
     app: ASGIApp,
     listening: socket.socket,
     on_serving: Callable[[int], None],
+    asked: threading.Event,
     *,
     certificate: Path | None = None,
     private_key: Path | None = None,
@@ -73,14 +81,16 @@ def serve(
 
     Args:
         on_serving: called with the port.
+        asked: from `prepare`.
     """
-    asyncio.run(_serve(app, listening, on_serving, certificate, private_key, parent))
+    asyncio.run(_serve(app, listening, on_serving, asked, certificate, private_key, parent))
 
 
 async def _serve(
     app: ASGIApp,
     listening: socket.socket,
     on_serving: Callable[[int], None],
+    asked: threading.Event,
     certificate: Path | None,
     private_key: Path | None,
     parent: Callable[[], int],
@@ -104,7 +114,7 @@ async def _serve(
             ssl_keyfile=private_key,
         )
     )
-    watch = asyncio.create_task(_watch(server, parent, parent()))
+    watch = asyncio.create_task(_watch(server, asked, parent, parent()))
     on_serving(listening.getsockname()[1])
     try:
         await server.serve(sockets=[listening])
@@ -114,8 +124,8 @@ async def _serve(
             await watch
 
 
-async def _watch(server: uvicorn.Server, parent: Callable[[], int], born_to: int) -> None:
+async def _watch(server: uvicorn.Server, asked: threading.Event, parent: Callable[[], int], born_to: int) -> None:
     """A node that was killed leaves nothing behind that would keep the port from the next one."""
-    while parent() == born_to:
+    while parent() == born_to and not asked.is_set():
         await asyncio.sleep(PARENT_S)
     server.should_exit = True

@@ -31,7 +31,7 @@ def serve(settings: Settings, emit: Emit, parent: Callable[[], int] = os.getppid
         StoreError: the store cannot be opened.
         CannotListen, BadCertificate: see there.
     """
-    serving.prepare()
+    asked = serving.prepare()
     certificate = None if settings.certificate is None else Path(settings.certificate)
     private_key = None if settings.private_key is None else Path(settings.private_key)
     if certificate is not None and private_key is not None:
@@ -49,6 +49,7 @@ def serve(settings: Settings, emit: Emit, parent: Callable[[], int] = os.getppid
                 make_app(page),
                 listening,
                 on_serving,
+                asked,
                 certificate=certificate,
                 private_key=private_key,
                 parent=parent,

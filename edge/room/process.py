@@ -72,7 +72,7 @@ def serve(settings: Settings, emit: Emit, parent: Callable[[], int] = os.getppid
         StoreError: the store cannot be opened.
         CannotListen: the address or port is not to be had.
     """
-    serving.prepare()
+    asked = serving.prepare()
     database = settings.store()
     database.connect().close()
     identity = Identity.load(Path(settings.credentials))
@@ -83,6 +83,7 @@ def serve(settings: Settings, emit: Emit, parent: Callable[[], int] = os.getppid
             make_app(reception, emit),
             listening,
             lambda port: emit({"event": "serving", "url": listen.url(tls=False, port=port)}),
+            asked,
             parent=parent,
         )
     emit({"event": "stopped"})

@@ -47,7 +47,8 @@ class NodeProcess:
     def children(self) -> dict[str, int]:
         """Pids of the children by the module that they run."""
         found = {}
-        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")  # a child is of the thread that made it
+        for pid in " ".join(thread.read_text() for thread in threads).split():
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             if len(arguments) > 2:
                 found[arguments[2].decode()] = int(pid)

@@ -203,7 +203,11 @@ def test_a_reply_made_while_the_broker_is_down_arrives_when_it_is_back(federatio
     federation.broker.kill()
     (paying_node.folder / "wait").unlink()
     wait_until(lambda: "task answered" in paying_node.log())
+    # The killed broker forgot the centre's session: what is published before it subscribes again reaches nobody.
+    paying_node.process.send_signal(signal.SIGSTOP)
     federation.broker.restart()
+    wait_until(lambda: centre.connection.connected)
+    paying_node.process.send_signal(signal.SIGCONT)
     assert centre.reply_to(header).refusal is None
     assert runs_of(paying_node) == 1
 
