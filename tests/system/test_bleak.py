@@ -168,7 +168,12 @@ def test_a_passive_scan_that_is_deaf_is_found_out_by_a_short_active_one_and_stay
     listening.until(play)
     assert one.mode == "passive"
     asyncio.run(one.listen(lambda *_: None, lambda: None))
-    listening.until(lambda: wait_until(lambda: bluez.adapters["hci0"].discovering and bluez.on_air("hci0", GAEN, -60)))
+
+    def show() -> None:
+        wait_until(lambda: bluez.adapters["hci0"].discovering and bluez.on_air("hci0", GAEN, -60))
+        wait_until(lambda: troubles)  # what is on the bus has still to be heard
+
+    listening.until(show)
     assert [t.error for t in troubles] == ["ActiveScan"]
     assert "deaf" in troubles[0].reason
     asyncio.run(one.listen(lambda *_: None, lambda: None))
