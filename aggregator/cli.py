@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from aggregator.commands.federation import init, nodes
+from aggregator.commands.helper import helper
 from aggregator.commands.keys import keys
 from aggregator.commands.models import models
 from aggregator.commands.runs import run, runs
@@ -23,6 +24,8 @@ aggregated, 9 keys or certificates, 130 interrupted (start again to go on).
 app = typer.Typer(name="jaga-central", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(init)
 app.command()(run)
+app.command("leader", help="The same as `run`, by the name that a secure sum gives it. / Sama dengan `run`.")(run)
+app.add_typer(helper, name="helper")
 app.add_typer(nodes, name="nodes")
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")

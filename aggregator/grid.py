@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
 import structlog
 from flwr.app import DEFAULT_TTL, Message, RecordDict
 from flwr.serverapp import Grid
@@ -29,6 +30,7 @@ from flwr.serverapp import Grid
 from aggregator.attendance import Attendance
 from aggregator.batch import Arrived, Batch, OpenTask, Participation
 from aggregator.desk import TaskDesk
+from aggregator.summing import HelperLine
 from privacy.boundary import topics
 from privacy.boundary.arrays import BadArrays, unpack
 from privacy.boundary.broker import BrokerUrl, tls_context
@@ -39,6 +41,7 @@ from privacy.boundary.flower import (
     BadFlowerMessage,
     FlowerRun,
     check_reply,
+    config_records,
     enter_run,
     message_of,
     refusal_message,
@@ -48,6 +51,7 @@ from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Refusal, Reply
 from privacy.boundary.wire import Connection, Delivery, PublicationRefused, Traffic
 from privacy.identity.authority import Identity
+from privacy.secure_sum.terms import SEED, TERMS
 from privacy.version import SOFTWARE
 
 log = structlog.get_logger()
@@ -216,6 +220,12 @@ class MqttGrid(Grid):
         self._last = batch
         return Replies(self, batch, None if timeout is None else began + timeout)
 
+    # --- the helper of secure sums -----------------------------------------------------------------------------------
+
+    def helper_line(self, helper: str, deadline_s: float) -> HelperLine:
+        """A line to the second aggregator over this grid's own connection; make it before `start`."""
+        return HelperLine(self._directory, self._connection, helper, lambda: self._run.run_id, deadline_s)
+
     # --- for the records ---------------------------------------------------------------------------------------------
 
     def participations(self) -> dict[int, Participation]:
@@ -292,6 +302,7 @@ class MqttGrid(Grid):
                 if reply.has_content():
                     base = {} if task.shared is None else task.shared.arrays
                     unpack(reply, body.arrays, body.sizes, body.encoding, base)
+                    _hand_on(body, reply)
                 return reply
         except (Rejected, BadFlowerMessage, BadArrays) as why:
             log.warning("reply is bad inside; its node counts as failed", node=task.party, reason=str(why))
@@ -304,6 +315,13 @@ class MqttGrid(Grid):
         here = set(self.attendance.online())
         waiting = frozenset(task.node_id for task in unanswered)
         self.on_wait(Waiting(waiting, waiting - here, left_s))
+
+
+def _hand_on(body: Reply, reply: Message) -> None:
+    """The sealed seed of a masked share goes to the strategy, in the share's own config record."""
+    terms = config_records(reply.content).get(TERMS)
+    if body.seed is not None and terms is not None:
+        terms[SEED] = msgspec.msgpack.encode(body.seed)
 
 
 class Replies(Iterator[Message]):

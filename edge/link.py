@@ -37,7 +37,7 @@ from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, BlobReference, Header
 from privacy.boundary.wire import Connection, Delivery, PayloadTooLarge, Traffic
 from privacy.identity.authority import Identity
-from privacy.identity.certificates import HEALTH_PARTY
+from privacy.identity.certificates import HEALTH_PARTY, HELPER_PARTY
 
 log = structlog.get_logger()
 
@@ -101,6 +101,7 @@ class Link:
 
     def start(self) -> None:
         self._connection.subscribe(topics.presence(LEADER), self._presence)
+        self._connection.subscribe(topics.presence(HELPER_PARTY), self._helper)
         self._connection.subscribe(topics.task(self._identity.party), self._task)
         self._connection.subscribe(topics.presence(HEALTH_PARTY), self._health)
         if self._keys is not None:
@@ -202,6 +203,15 @@ class Link:
         while self._waiting:
             self._task(self._waiting.popleft())
         self._on_task()
+
+    def _helper(self, delivery: Delivery) -> None:
+        """The second aggregator presents itself: what is summed is sealed to it."""
+        if not delivery.payload:
+            return
+        try:
+            self.directory.receive(delivery.topic, delivery.payload)
+        except Rejected as why:
+            self._turn_away(delivery, why)
 
     def _task(self, delivery: Delivery) -> None:
         try:

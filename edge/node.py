@@ -28,6 +28,7 @@ from edge.link import LEADER, BlobMissing, Link
 from edge.page.child import PageChild, page_settings
 from edge.room.courier import Courier
 from edge.room.settings import reception_settings
+from edge.seeds import NoHelper, SeedSealer
 from edge.sensing.child import SensingChild
 from edge.sensing.settings import ScannerSection, Settings
 from edge.store.calibration import Calibrations
@@ -51,7 +52,7 @@ from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
 from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.envelope import Envelope, Rejected
-from privacy.boundary.gate import Gate, Unaccounted
+from privacy.boundary.gate import Gate, Unaccounted, Unmasked
 from privacy.boundary.messages import Encoding, Header, Refusal, Reply, Task
 from privacy.identity.authority import Identity
 from privacy.version import SOFTWARE
@@ -91,7 +92,14 @@ class Node:
         lifetime_s = privacy.record_lifetime_days * DAY_S
         self.ledger = PrivacyLedger(self._store, Budget(privacy.epsilon, privacy.delta, lifetime_s))
         self.audit = AuditLog(self._store)
-        self._gate = Gate(self._identity, self.audit, self.ledger, allow_unaccounted=privacy.allow_unaccounted_apps)
+        self._only_masked = privacy.secure_sum == "required"
+        self._gate = Gate(
+            self._identity,
+            self.audit,
+            self.ledger,
+            allow_unaccounted=privacy.allow_unaccounted_apps,
+            only_masked=self._only_masked,
+        )
         self.link = Link(
             self._identity,
             config.credentials,
@@ -102,6 +110,7 @@ class Node:
             on_task=self._work.set,
             keys=KeyIntake.of(config.tracing),
         )
+        self._seeds = SeedSealer(self._identity, self.link.directory, privacy.helper_key)
         self.trainer = TrainerProcess(self._workplace(), linger_s=config.learning.linger_s)
         self._keeper = Keeper(self._database, self._children(), self._health)
         self._courier = self._make_courier()
@@ -254,19 +263,32 @@ class Node:
         topic = topics.reply(self._identity.party)
         header = opened.header
         leader = self.link.directory.certificate(header.sender)
-        reply = Reply(response.flower, arrays, response.sizes, opened.task.encoding, response.refusal)
+        reply = self._reply(opened, response, arrays)
         with transaction(self._store):
             try:
                 released = self._gate.release(header, reply, leader)
-            except Unaccounted as why:
+            except (Unaccounted, Unmasked) as why:
                 log.error("reply stays here", reason=str(why))
-                reply = Reply(refusal=Refusal.UNACCOUNTED)
+                no = Refusal.UNACCOUNTED if isinstance(why, Unaccounted) else Refusal.UNMASKED
+                reply = Reply(refusal=no)
                 released = self._gate.release(header, reply, leader)
             if response.context is not None and reply.refusal is None:
                 Meta(self._store).set(_context_name(header.run_id), bytes(response.context))
             Inbox(self._store).answer(header.message_id, released.payload, released.sha256)
             item_id = Outbox(self._store).put(topic, None, expires_at=header.expires_at, message_id=header.message_id)
         return reply.refusal, OutboxItem(item_id, topic, released.payload, header.message_id, header.expires_at)
+
+    def _reply(self, opened: OpenTask, response: Response, arrays: memoryview) -> Reply:
+        """What the trainer answered, and where that is a share of a sum, the helper's half sealed beside it."""
+        encoding = opened.task.encoding
+        if response.masked is None or response.refusal is not None:
+            return Reply(response.flower, arrays, response.sizes, encoding, response.refusal)
+        try:
+            seed = self._seeds.seal(opened.header, response.masked, self._stopping)
+        except NoHelper as why:
+            log.error("reply stays here", reason=str(why))
+            return Reply(refusal=Refusal.NO_HELPER)
+        return Reply(response.flower, arrays, response.sizes, encoding, None, seed)
 
     def _make_courier(self) -> Courier | None:
         hub = self._config.site.hub
@@ -284,6 +306,7 @@ class Node:
             record_lifetime_s=config.privacy.record_lifetime_days * DAY_S,
             threads=config.learning.threads,
             node_config=config.learning.node_config,
+            only_masked=self._only_masked,
         )
 
     def _sensing_settings(self) -> Settings:

@@ -24,6 +24,7 @@ from aggregator.records.tensors import BadModel
 from aggregator.strategies.registry import BadStrategy
 from aggregator.strategies.state import StateMismatch, UnsavableStrategy
 from aggregator.strategies.streaming import NotLinear
+from aggregator.summing import HelperSilent
 from privacy.boundary.arrays import BadArrays
 from privacy.boundary.broker import BadBrokerUrl
 from privacy.boundary.wire import NotConnected
@@ -48,7 +49,7 @@ class Exit(IntEnum):
 
 
 STATUS: tuple[tuple[tuple[type[Exception], ...], Exit], ...] = (
-    ((CohortTooSmall,), Exit.COHORT),
+    ((CohortTooSmall, HelperSilent), Exit.COHORT),
     ((RunClaimed, RunMoved), Exit.CLAIMED),
     ((RecordsError, StateMismatch), Exit.RECORDS),
     ((BadKey, UntrustedCertificate), Exit.CREDENTIALS),

@@ -11,6 +11,7 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from privacy.boundary.messages import Encoding, Refusal
+from privacy.secure_sum.exchange import Part
 
 LENGTHS = struct.Struct(">QQ")
 PIPE_BYTES = 1 << 20
@@ -24,6 +25,7 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         app: `module:object` of a Flower `ClientApp`, or of a function that makes one from a `Site`.
         node_config: what a Flower app reads in `context.node_config`.
+        only_masked: refuse what is not part of a secure sum.
     """
 
     database: str
@@ -35,6 +37,7 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     record_lifetime_s: float
     threads: int
     node_config: dict[str, str | int | float | bool]
+    only_masked: bool = False
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +47,24 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: list[int]
     encoding: Encoding
     context: memoryview | None
+
+
+class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That the reply's arrays are a masked share of a sum, and what unmasks them: it leaves the node sealed alone.
+
+    Attributes:
+        helper: party of the helper that the seed is for.
+        round_number, part: of the sum.
+        seed: 32 bytes.
+    """
+
+    helper: str
+    round_number: int
+    part: Part
+    seed: bytes
+
+    def __repr__(self) -> str:
+        return f"<Masked for {self.helper}, round {self.round_number}, {self.part}>"
 
 
 class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +78,7 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: memoryview | None = None
     refusal: Refusal | None = None
     detail: str = ""
+    masked: Masked | None = None
 
 
 def write_frame(stream: BinaryIO, frame: msgspec.Struct, bulk: bytes | memoryview = b"") -> None:

@@ -54,13 +54,15 @@ class Rejected(ValueError):
 
 
 SENDERS: dict[Kind, frozenset[Role]] = {
-    Kind.PRESENCE: frozenset({Role.NODE, Role.LEADER, Role.HEALTH, Role.OBSERVER}),
+    Kind.PRESENCE: frozenset({Role.NODE, Role.LEADER, Role.HELPER, Role.HEALTH, Role.OBSERVER}),
     Kind.TASK: frozenset({Role.LEADER}),
     Kind.BLOB: frozenset({Role.LEADER}),
     Kind.CLAIM: frozenset({Role.LEADER}),
     Kind.REPLY: frozenset({Role.NODE}),
     Kind.CASE: frozenset({Role.NODE}),
     Kind.KEYS: frozenset({Role.HEALTH}),
+    Kind.SUM: frozenset({Role.LEADER}),
+    Kind.SHARE: frozenset({Role.HELPER}),
 }
 
 

@@ -35,6 +35,10 @@ class Unaccounted(PermissionError):
     """A reply has no spent ledger entry, and this node demands one."""
 
 
+class Unmasked(PermissionError):
+    """A reply is no share of a secure sum, and this node lets nothing else out."""
+
+
 class Unconsented(PermissionError):
     """Nobody's consent is recorded for a case that should go out."""
 
@@ -87,27 +91,40 @@ class Gate:
 
     Args:
         allow_unaccounted: let replies of apps without a ledger entry out too; the audit log says so each time.
+        only_masked: let nothing out that is no share of a secure sum.
     """
 
     def __init__(
-        self, identity: Identity, audit: AuditLog, ledger: PrivacyLedger, *, allow_unaccounted: bool = False
+        self,
+        identity: Identity,
+        audit: AuditLog,
+        ledger: PrivacyLedger,
+        *,
+        allow_unaccounted: bool = False,
+        only_masked: bool = False,
     ) -> None:
         self._identity = identity
         self._audit = audit
         self._ledger = ledger
         self._allow_unaccounted = allow_unaccounted
+        self._only_masked = only_masked
 
     def release(self, task: Header, reply: Reply, recipient: Certificate) -> Released:
         """Let out the reply to `task`; what goes out is in the audit log when this returns.
 
         Raises:
             Unaccounted: the reply carries content, and no spent ledger entry pays for it.
+            Unmasked: it carries content in the clear, which this node does not let out.
         """
         entries = self._ledger.spent_entries(task.message_id)
         if reply.refusal is None and not entries and not self._allow_unaccounted:
             raise Unaccounted(
                 f"reply to task {task.message_id.hex()} has no spent ledger entry: its app must use a mechanism that "
                 "reserves budget, or the node's owner must allow unaccounted apps"
+            )
+        if self._only_masked and reply.refusal is None and reply.seed is None:
+            raise Unmasked(
+                f"reply to task {task.message_id.hex()} is no share of a secure sum, which this node demands"
             )
         now = time.time()
         header = Header(
@@ -170,4 +187,5 @@ class Gate:
 def _note(reply: Reply, *, paid: bool) -> str:
     if reply.refusal is not None:
         return f"refused: {Refusal(reply.refusal).value}"
-    return "model update and noised metrics" if paid else "unaccounted: this app keeps no privacy ledger"
+    what = "model update and noised metrics" if paid else "unaccounted: this app keeps no privacy ledger"
+    return what if reply.seed is None else f"masked share of a sum: {what}"

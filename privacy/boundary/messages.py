@@ -1,4 +1,4 @@
-"""The whole list of what may cross: seven kinds of message, as strict typed structs.
+"""The whole list of what may cross: nine kinds of message, as strict typed structs.
 
 A field that is not declared here does not decode, so there is no place for a record to hide in. Times are seconds since
 the epoch, UTC. Run and node ids are uint64.
@@ -11,12 +11,17 @@ from typing import Annotated
 
 import msgspec
 
+from privacy.secure_sum.exchange import SEALED_SEED_BYTES, SIGNATURE_BYTES, SealedSeed, SumRequest, SumShare
+
 MESSAGE_ID_BYTES = 16
 DIGEST_BYTES = 32
 EVERYONE = "*"
 SMALL_BYTES = 1024
 SIZE_BYTES = 9
 """Of a number in msgpack, at most."""
+NAME_SIZE_BYTES = 4 * 64 + 5
+SEED_SIZE_BYTES = SEALED_SEED_BYTES + SIGNATURE_BYTES + NAME_SIZE_BYTES + 16
+"""Of a sealed seed and the name of its node."""
 
 Id = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
@@ -48,6 +53,8 @@ class Kind(StrEnum):
     CLAIM = "claim"
     CASE = "case"
     KEYS = "keys"
+    SUM = "sum"
+    SHARE = "share"
 
 
 class Encoding(StrEnum):
@@ -72,6 +79,9 @@ class Refusal(StrEnum):
     GAVE_UP = "training was interrupted too often"
     BAD_MODEL = "model did not arrive intact"
     BAD_REPLY = "reply could not be used by the centre"
+    UNMASKED = "task has no secure sum, and this node demands one"
+    NO_HELPER = "no helper that this node trusts for a secure sum"
+    NOT_SUMMABLE = "reply cannot be part of a secure sum"
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -118,13 +128,17 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A node's answer: a Flower message whose array bytes follow, packed; or why there is none."""
+    """A node's answer: a Flower message whose array bytes follow, packed; or why there is none.
+
+    `seed`: where the arrays are a masked share of a secure sum, the helper's share, which the leader cannot open.
+    """
 
     flower: memoryview = memoryview(b"")
     arrays: memoryview = memoryview(b"")
     sizes: Sizes = []
     encoding: Encoding = Encoding.EXACT
     refusal: Refusal | None = None
+    seed: SealedSeed | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,7 +179,7 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     export: Annotated[bytes, msgspec.Meta(max_length=EXPORT_BYTES)]
 
 
-Body = Presence | Task | Reply | Claim | Case | Keys
+Body = Presence | Task | Reply | Claim | Case | Keys | SumRequest | SumShare
 
 BODY: dict[Kind, type[Body]] = {
     Kind.PRESENCE: Presence,
@@ -174,10 +188,12 @@ BODY: dict[Kind, type[Body]] = {
     Kind.CLAIM: Claim,
     Kind.CASE: Case,
     Kind.KEYS: Keys,
+    Kind.SUM: SumRequest,
+    Kind.SHARE: SumShare,
 }
 """The body of a blob is not a struct: it is packed arrays under the key that its task names."""
 
-SEALED = frozenset({Kind.TASK, Kind.REPLY, Kind.CASE})
+SEALED = frozenset({Kind.TASK, Kind.REPLY, Kind.CASE, Kind.SUM, Kind.SHARE})
 """Kinds whose body only the recipient can open."""
 
 
@@ -196,7 +212,12 @@ def encode_into(body: Body, buffer: bytearray, at: int) -> None:
 def size_of(body: Body) -> int:
     """About how many bytes `body` takes, and not less where that matters: so that a buffer need not grow."""
     if isinstance(body, Reply):
-        return len(body.flower) + len(body.arrays) + SIZE_BYTES * len(body.sizes) + SMALL_BYTES
+        seed = 0 if body.seed is None else SEED_SIZE_BYTES
+        return len(body.flower) + len(body.arrays) + SIZE_BYTES * len(body.sizes) + seed + SMALL_BYTES
     if isinstance(body, Keys):
         return len(body.export) + SMALL_BYTES
+    if isinstance(body, SumRequest):
+        return SEED_SIZE_BYTES * len(body.seeds) + SMALL_BYTES
+    if isinstance(body, SumShare):
+        return len(body.elements) + len(body.scalars) + NAME_SIZE_BYTES * len(body.because_of) + SMALL_BYTES
     return SMALL_BYTES

@@ -32,11 +32,14 @@ class Role(StrEnum):
 
     NODE = "node"
     LEADER = "leader"
+    HELPER = "helper"
     HEALTH = "health"
     OBSERVER = "observer"
     BROKER = "broker"
 
 
+HELPER_PARTY = "helper"
+"""The name of the second aggregator of secure sums: nodes look for its presence, and brokers' access rules name it."""
 HEALTH_PARTY = "health"
 """The health authority's name: nodes look for its presence, and brokers' access rules name it."""
 

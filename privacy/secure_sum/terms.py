@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
+from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.vector import Plan
 
 TERMS = "jaga.sum.terms"
@@ -23,13 +23,6 @@ METRICS, SEED = "metrics", "seed"
 
 class BadTerms(ValueError):
     """A task's terms are not what an honest leader sends; the message says which field."""
-
-
-class Part(StrEnum):
-    """What of a round is summed."""
-
-    TRAIN = "train"
-    EVALUATE = "evaluate"
 
 
 @dataclass(frozen=True, slots=True)

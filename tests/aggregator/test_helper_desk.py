@@ -10,7 +10,7 @@ from aggregator.helper.desk import HelperDesk
 from aggregator.helper.records import HelperRecords
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
-from privacy.secure_sum.exchange import SumRefusal, SumRequest
+from privacy.secure_sum.exchange import Part, SumRefusal, SumRequest
 from privacy.secure_sum.mask import new_seed
 from privacy.secure_sum.seeds import Purpose, seal_seed
 from privacy.secure_sum.sums import MaskSum
@@ -24,14 +24,14 @@ SEEDS = defaultdict(new_seed)
 UINT32 = np.dtype(np.uint32)
 
 
-def sealed(node, round_number=1, seed=None, run=RUN):
-    return seal_seed(node, HELPER.certificate, Purpose("sums", run, round_number), seed or SEEDS[node.party])
+def sealed(node, round_number=1, seed=None, run=RUN, part=Part.TRAIN):
+    return seal_seed(node, HELPER.certificate, Purpose("sums", run, round_number, part), seed or SEEDS[node.party])
 
 
-def request(nodes, round_number=1, run=RUN, **changes):
+def request(nodes, round_number=1, run=RUN, part=Part.TRAIN, **changes):
     """What an honest leader asks; `changes` replaces seeds of nodes."""
-    seeds = {node.party: sealed(node, round_number, run=run) for node in nodes} | changes
-    return SumRequest(round_number, 32, 5, 2, seeds)
+    seeds = {node.party: sealed(node, round_number, run=run, part=part) for node in nodes} | changes
+    return SumRequest(round_number, part, 32, 5, 2, seeds)
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
+from privacy.secure_sum.exchange import Part, SealedSeed
 from privacy.secure_sum.mask import new_seed
-from privacy.secure_sum.seeds import BadSeed, Purpose, SealedSeed, open_seed, seal_seed
+from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed, seal_seed
 
 AUTHORITY = CertificateAuthority.create("sums")
 NODE, OTHER = (AUTHORITY.enrol(node_party(n), Role.NODE) for n in (2, 3))
 HELPER, LEADER = AUTHORITY.enrol("observer", Role.OBSERVER), AUTHORITY.enrol("leader", Role.LEADER)
-ROUND = Purpose("sums", 2**63 + 1, 7)
+ROUND = Purpose("sums", 2**63 + 1, 7, Part.TRAIN)
 SEED = new_seed()
 SEALED = seal_seed(NODE, HELPER.certificate, ROUND, SEED)
 
@@ -27,7 +28,13 @@ def test_it_takes_less_than_two_kilobytes():
 
 
 @pytest.mark.parametrize(
-    "purpose", [Purpose("other", 2**63 + 1, 7), Purpose("sums", 2**63, 7), Purpose("sums", 2**63 + 1, 8)]
+    "purpose",
+    [
+        Purpose("other", 2**63 + 1, 7, Part.TRAIN),
+        Purpose("sums", 2**63, 7, Part.TRAIN),
+        Purpose("sums", 2**63 + 1, 8, Part.TRAIN),
+        Purpose("sums", 2**63 + 1, 7, Part.EVALUATE),
+    ],
 )
 def test_a_seed_is_for_one_round_alone(purpose):
     with pytest.raises(BadSeed, match="did not sign"):

@@ -1,0 +1,93 @@
+"""A node's part in a secure sum: a Flower mod that turns a reply into one half of itself.
+
+It stands in front of any `ClientApp`. Where a task brings the terms of a sum, the app sees the task without them, and
+its reply leaves as two shares: masked ring elements, which mean nothing, and a fresh seed, which the node seals to the
+helper (`edge.seeds`). The update is what the reply's arrays changed by against the task's own; weight and metrics go
+into the sum with it, so no number of this node is in the clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from numpy.typing import NDArray
+
+from edge.learning.site import Refused
+from privacy.boundary.arrays import NUMPY, array_view
+from privacy.boundary.flower import array_records, config_records, metric_records, with_content
+from privacy.boundary.messages import Refusal
+from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.fixed_point import NotEncodable
+from privacy.secure_sum.sums import split
+from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, BadTerms, SumTerms
+from privacy.secure_sum.vector import VectorMismatch, contribution
+
+App = Callable[[Message, Context], Message]
+
+
+def terms_of(message: Message) -> SumTerms | None:
+    """The terms of the sum that a task belongs to; None where it belongs to none.
+
+    Raises:
+        Refused: BAD_TASK, the terms cannot be read.
+    """
+    record = config_records(message.content).get(TERMS)
+    if record is None:
+        return None
+    try:
+        return SumTerms.of(record)
+    except BadTerms as why:
+        raise Refused(Refusal.BAD_TASK, str(why)) from why
+
+
+def secure_sum_mod(message: Message, context: Context, app: App) -> Message:
+    """The mod. The seed is in the reply's config record `TERMS`, for whoever sends the reply to take out and seal.
+
+    Raises:
+        Refused: BAD_TASK, or NOT_SUMMABLE: the reply is more than an update, a weight and numbers.
+    """
+    terms = terms_of(message)
+    if terms is None:
+        return app(message, context)
+    plain = RecordDict({name: record for name, record in message.content.items() if name != TERMS})
+    base = _arrays(plain) if terms.part is Part.TRAIN else {}
+    reply = app(with_content(message, plain), context)
+    if reply.has_error():
+        return reply
+    metrics = _metrics(reply.content)
+    if terms.weighted_by not in metrics:
+        raise Refused(Refusal.NOT_SUMMABLE, f"the reply has no metric {terms.weighted_by!r} to weigh it by")
+    weight = metrics.pop(terms.weighted_by)
+    try:
+        vector = contribution(terms.plan, base, _arrays(reply.content), weight, metrics)
+    except (VectorMismatch, NotEncodable) as why:
+        raise Refused(Refusal.NOT_SUMMABLE, str(why)) from why
+    shares = split(vector)
+    arrays = ArrayRecord({ELEMENTS: Array(shares.leader.elements), SCALARS: Array(shares.leader.scalars)})
+    config = ConfigRecord({METRICS: sorted(metrics), SEED: shares.seed})
+    return with_content(reply, RecordDict({SHARE: arrays, TERMS: config}))
+
+
+def _arrays(content: RecordDict) -> dict[str, NDArray[np.floating]]:
+    records = list(array_records(content).values())
+    if len(records) > 1:
+        raise Refused(Refusal.NOT_SUMMABLE, f"{len(records)} array records, and a sum is over one")
+    found: dict[str, NDArray[np.floating]] = {}
+    for name, array in records[0].items() if records else ():
+        values = array_view(array) if array.stype == NUMPY else None
+        if values is None or values.dtype.kind not in "fiu":
+            raise Refused(Refusal.NOT_SUMMABLE, f"array {name!r} is {array.dtype} as {array.stype}, not numbers")
+        found[name] = values
+    return found
+
+
+def _metrics(content: RecordDict) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for record in metric_records(content).values():
+        for name, value in record.items():
+            if isinstance(value, list) or name in found:
+                raise Refused(Refusal.NOT_SUMMABLE, f"metric {name!r} is a list, or comes twice")
+            found[name] = float(value)
+    return found
