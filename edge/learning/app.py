@@ -7,6 +7,7 @@ is the ledger's total, which depends on the mechanisms that ran and not on the d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,9 +17,12 @@ from flwr.clientapp import ClientApp
 from edge.learning.dpsgd import DpSgdPlan, NotFinite, noised_metrics, train
 from edge.learning.site import Refused, Site
 from edge.learning.tasks.task import Examples, Task, UnknownTask, load_task
+from edge.store.reading import reading_only
 from privacy.accounting.events import SampledGaussian
 from privacy.accounting.ledger import BudgetSpent
 from privacy.boundary.messages import Refusal
+from privacy.catalogue.columns import Mechanism
+from privacy.catalogue.use import Use
 
 PLAN_KEYS = {
     "noise-multiplier": "noise_multiplier",
@@ -40,8 +44,8 @@ def app_for(site: Site) -> ClientApp:
     def train_round(message: Message, _context: Context) -> Message:
         config = _config(message)
         task, plan = _task(config), _plan(config)
-        entry = _reserve(site, message, plan.events(task.unit_examples) + plan.metrics_events(), f"train {task.name}")
-        examples = task.examples(task.read(site.connection))
+        entry = _reserve(site, message, plan.events(task.unit_examples) + plan.metrics_events(), TRAIN.of(task))
+        examples = _examples(site, task)
         model = _model(task, message)
         metrics = _metrics(task, model, examples, plan)
         try:
@@ -57,8 +61,8 @@ def app_for(site: Site) -> ClientApp:
     def evaluate_round(message: Message, _context: Context) -> Message:
         config = _config(message)
         task, plan = _task(config), _plan(config)
-        entry = _reserve(site, message, plan.metrics_events(), f"evaluate {task.name}")
-        metrics = _metrics(task, _model(task, message), task.examples(task.read(site.connection)), plan)
+        entry = _reserve(site, message, plan.metrics_events(), EVALUATE.of(task))
+        metrics = _metrics(task, _model(task, message), _examples(site, task), plan)
         site.ledger.spend(entry)
         metrics["epsilon"] = site.ledger.epsilon()
         return Message(RecordDict({"metrics": metrics}), reply_to=message)
@@ -88,9 +92,28 @@ def _plan(config: ConfigRecord) -> DpSgdPlan:
         raise Refused(Refusal.BAD_TASK, str(why)) from why
 
 
-def _reserve(site: Site, message: Message, events: list[SampledGaussian], purpose: str) -> int:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    verb: str
+    mechanisms: tuple[Mechanism, ...]
+
+    def of(self, task: Task) -> Use:
+        return Use.of(f"{self.verb} {task.name}", task.sources, self.mechanisms)
+
+
+TRAIN = _Kind("train", (Mechanism.DP_SGD, Mechanism.NOISED_METRICS))
+EVALUATE = _Kind("evaluate", (Mechanism.NOISED_METRICS,))
+
+
+def _examples(site: Site, task: Task) -> Examples:
+    with reading_only(site.connection, task.sources):
+        records = task.read(site.connection)
+    return task.examples(records)
+
+
+def _reserve(site: Site, message: Message, events: list[SampledGaussian], use: Use) -> int:
     try:
-        return site.ledger.reserve(bytes.fromhex(message.metadata.message_id), purpose, events)
+        return site.ledger.reserve(bytes.fromhex(message.metadata.message_id), use.encode(), events)
     except BudgetSpent as why:
         raise Refused(Refusal.BUDGET_SPENT, str(why)) from why
 

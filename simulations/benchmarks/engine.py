@@ -76,6 +76,10 @@ class BenchTask:
     unit_examples: int = 1
     error_bound: float = 1.0
 
+    @property
+    def sources(self) -> Mapping[str, tuple[str, ...]]:
+        return {}
+
     def model(self) -> nn.Module:
         return Perceptron()
 
