@@ -49,7 +49,7 @@ from edge.store.staff import StaffSessions
 from edge.tracing.child import TracingChild
 from edge.tracing.intake import KeyIntake
 from edge.tracing.settings import settings_of
-from privacy.accounting.ledger import Budget, PrivacyLedger
+from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
 from privacy.boundary.broker import BrokerUrl
@@ -97,8 +97,7 @@ class Node:
         self._work = threading.Event()
         self._stopping = threading.Event()
         privacy = config.privacy
-        lifetime_s = privacy.record_lifetime_days * DAY_S
-        self.ledger = PrivacyLedger(self._store, Budget(privacy.epsilon, privacy.delta, lifetime_s))
+        self.ledger = PrivacyLedger(self._store, privacy.budget())
         self.audit = AuditLog(self._store)
         self._only_masked = privacy.secure_sum == "required"
         self._gate = Gate(
@@ -318,6 +317,8 @@ class Node:
             threads=config.learning.threads,
             node_config=config.learning.node_config,
             only_masked=self._only_masked,
+            min_cohort=config.privacy.min_cohort,
+            units={name: (unit.epsilon, unit.delta) for name, unit in config.privacy.units.items()},
         )
 
     def _sensing_settings(self) -> Settings:

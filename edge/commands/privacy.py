@@ -16,7 +16,7 @@ from edge.commands.terminal import TAMPERED, ConfigFile, explained, fail, ok, ou
 from edge.config import NodeConfig
 from edge.store.books import BookFault, Books, Note
 from edge.store.database import Database
-from privacy.accounting.ledger import Budget, PrivacyLedger
+from privacy.accounting.ledger import PrivacyLedger
 from privacy.catalogue.record import record as record_of_processing
 from privacy.catalogue.use import Use
 from privacy.journal import BrokenChain
@@ -91,9 +91,8 @@ def _with_books(config: Path, action: Callable[[Books, Any], None]) -> None:
         loaded = NodeConfig.load(config)
         rules = loaded.privacy
         connection = Database(loaded.store.path, loaded.store_key()).connect()
-        budget = Budget(rules.epsilon, rules.delta, rules.record_lifetime_days * 86400)
         try:
-            action(Books(connection, PrivacyLedger(connection, budget)), rules)
+            action(Books(connection, PrivacyLedger(connection, rules.budget())), rules)
         except (BrokenChain, BookFault) as why:
             fail(TAMPERED, why)
         finally:
@@ -107,10 +106,12 @@ def _show(books: Books, rules: Any) -> None:
     ledger = books.ledger
     entries = {entry.number: Use.decode(entry.purpose) for entry in ledger.entries()}
     ok("ledger and audit log are whole / buku privasi utuh", f"{len(entries)} entries")
-    out.print(
-        f"epsilon spent / terpakai: [bold]{ledger.epsilon():.3f}[/] of {rules.epsilon:g} at delta {rules.delta:g}, "
-        f"over {rules.record_lifetime_days:g} days"
-    )
+    for unit, spent in (ledger.by_unit() or {"": 0.0}).items():
+        limit = ledger.budget.of(unit)
+        out.print(
+            f"epsilon spent{f' for one {unit}' if unit else ''} / terpakai: [bold]{spent:.3f}[/] of {limit.epsilon:g} "
+            f"at delta {limit.delta:g}, over {rules.record_lifetime_days:g} days"
+        )
     table = Table("row", "when / waktu (UTC)", "to / kepada", "bytes", "ledger", "what / isi")
     for row in books.audit.rows():
         uses = {use.what for number in row.entries if (use := entries.get(number)) is not None}

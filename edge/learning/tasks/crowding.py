@@ -76,6 +76,7 @@ class Crowding:
     """The task, see the module's docstring. Unit of `y` and of `forecast`: person-minutes a slot."""
 
     name: str = "crowding"
+    unit: str = "slot"
     unit_examples: int = LAGS + 1
     error_bound: float = 120.0
     features: int = LAGS + CLOCK_MARKS

@@ -93,6 +93,7 @@ class Proximity:
     """The task, see the module's docstring. `y` is 1 within `NEAR_M`, else 0; `forecast` its probability."""
 
     name: str = "proximity"
+    unit: str = "session"
     unit_examples: int = UNIT_EXAMPLES
     error_bound: float = 1.0
 

@@ -59,6 +59,11 @@ class Task(Protocol):
     def name(self) -> str: ...
 
     @property
+    def unit(self) -> str:
+        """Name of the privacy unit, as the ledger keeps its budgets by."""
+        ...
+
+    @property
     def unit_examples(self) -> int:
         """How many examples one privacy unit can touch, at most."""
         ...
