@@ -3,8 +3,8 @@
 It adds up the masks of a group only where
 - the group has at least `min_cohort` nodes, each with a certificate of the federation, and each approved by the
   helper's own organisation: a leader cannot fill a group with nodes of its making;
-- no node of it was counted in the round before: no two sums of a round differ by one node;
-- every seed was sealed by its node for this very round, and was never used.
+- no node of it was counted in the round before: no two sums of its training, or of its evaluation, differ by one node;
+- every seed was sealed by its node for this very part of this round, and was never used.
 
 What it answers is written down before it is sent. The same request, asked again because the answer was lost, gets the
 same answer; nothing else about these nodes is ever answered for this round.
@@ -69,7 +69,7 @@ class HelperDesk:
             seeds = self._seeds(run_id, request)
             hashes = {party: hashlib.sha256(seed).digest() for party, seed in seeds.items()}
             digest = hashlib.sha256(msgspec.msgpack.encode((run_id, request))).digest()
-            self._records.count(Round(run_id, request.round_number), digest, hashes)
+            self._records.count(Round(run_id, request.round_number, request.part), digest, hashes)
         except NotCounted as no:
             log.warning("a group is not answered for", run=f"{run_id:016x}", round=request.round_number, why=str(no))
             return SumShare(refusal=no.refusal, because_of=no.because_of)
@@ -91,7 +91,7 @@ class HelperDesk:
         unknown = [p for p, certificate in certificates.items() if certificate is None or certificate.role != Role.NODE]
         if unknown:
             raise NotCounted(SumRefusal.UNKNOWN, unknown)
-        purpose = Purpose(self._federation, run_id, request.round_number)
+        purpose = Purpose(self._federation, run_id, request.round_number, request.part)
         seeds: dict[str, bytes] = {}
         bad: list[str] = []
         for party, sealed in request.seeds.items():

@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from aggregator.records.database import Records
 from privacy.secure_sum.exchange import SumRefusal
+from privacy.secure_sum.seeds import Part
 
 VERSION = 1
 
@@ -43,6 +44,7 @@ class CountedRow(HelperBase):
 
     run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
     round_number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    part: Mapped[str] = mapped_column(String(8), primary_key=True)
     party: Mapped[str] = mapped_column(String(64), primary_key=True)
     request: Mapped[bytes] = mapped_column(LargeBinary)
     """SHA-256 of the whole request: the same one may be answered again, for its answer can be lost on the way."""
@@ -68,10 +70,11 @@ class NotCounted(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of one run; `run_id` is a uint64."""
+    """One part of one round of one run; `run_id` is a uint64."""
 
     run_id: int
     number: int
+    part: Part
 
     @property
     def run(self) -> str:
@@ -124,7 +127,9 @@ class HelperRecords(Records):
         """
         with self.session() as session:
             rows = session.scalars(
-                select(CountedRow).where(CountedRow.run_id == at.run, CountedRow.round_number == at.number)
+                select(CountedRow).where(
+                    CountedRow.run_id == at.run, CountedRow.round_number == at.number, CountedRow.part == at.part.value
+                )
             )
             known = {row.party: row.request for row in rows}
             again = [party for party in seeds if party in known]
@@ -145,7 +150,10 @@ class HelperRecords(Records):
                 raise NotCounted(SumRefusal.SEED_USED, doubled)
             last = session.scalar(select(UsedSeedRow.sequence).order_by(UsedSeedRow.sequence.desc()).limit(1)) or 0
             for place, (party, digest) in enumerate(seeds.items(), start=1):
-                session.add(CountedRow(run_id=at.run, round_number=at.number, party=party, request=request))
+                row = CountedRow(
+                    run_id=at.run, round_number=at.number, part=at.part.value, party=party, request=request
+                )
+                session.add(row)
                 session.add(UsedSeedRow(digest=digest, sequence=last + place))
 
     def forget_run(self, run_id: int) -> None:

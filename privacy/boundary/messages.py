@@ -1,4 +1,4 @@
-"""The whole list of what may cross: seven kinds of message, as strict typed structs.
+"""The whole list of what may cross: nine kinds of message, as strict typed structs.
 
 A field that is not declared here does not decode, so there is no place for a record to hide in. Times are seconds since
 the epoch, UTC. Run and node ids are uint64.
@@ -11,12 +11,19 @@ from typing import Annotated
 
 import msgspec
 
+from privacy.secure_sum.exchange import SumRequest, SumShare
+from privacy.secure_sum.seeds import SEALED_SEED_BYTES, SIGNATURE_BYTES, SealedSeed
+
 MESSAGE_ID_BYTES = 16
 DIGEST_BYTES = 32
 EVERYONE = "*"
 SMALL_BYTES = 1024
 SIZE_BYTES = 9
 """Of a number in msgpack, at most."""
+PARTY_BYTES = 72
+"""Of a party's name in msgpack, at most, as far as nodes go."""
+SEED_BYTES = SEALED_SEED_BYTES + SIGNATURE_BYTES + 8
+"""Of a `SealedSeed` in msgpack, at most."""
 
 Id = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
@@ -48,6 +55,8 @@ class Kind(StrEnum):
     CLAIM = "claim"
     CASE = "case"
     KEYS = "keys"
+    SUM_REQUEST = "sum-request"
+    SUM_SHARE = "sum-share"
 
 
 class Encoding(StrEnum):
@@ -72,6 +81,10 @@ class Refusal(StrEnum):
     GAVE_UP = "training was interrupted too often"
     BAD_MODEL = "model did not arrive intact"
     BAD_REPLY = "reply could not be used by the centre"
+    UNMASKED = "this node answers under a secure sum only"
+    BAD_TERMS = "terms of the secure sum not acceptable to this node"
+    NO_HELPER = "no certificate of the second organisation that this node trusts"
+    NOT_SUMMABLE = "reply cannot be part of a secure sum"
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -118,13 +131,18 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A node's answer: a Flower message whose array bytes follow, packed; or why there is none."""
+    """A node's answer: a Flower message whose array bytes follow, packed; or why there is none.
+
+    Where it has a `seed`, its arrays are one share of a secure sum, and the seed, which only the second organisation
+    can open, is the other.
+    """
 
     flower: memoryview = memoryview(b"")
     arrays: memoryview = memoryview(b"")
     sizes: Sizes = []
     encoding: Encoding = Encoding.EXACT
     refusal: Refusal | None = None
+    seed: SealedSeed | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,7 +183,7 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     export: Annotated[bytes, msgspec.Meta(max_length=EXPORT_BYTES)]
 
 
-Body = Presence | Task | Reply | Claim | Case | Keys
+Body = Presence | Task | Reply | Claim | Case | Keys | SumRequest | SumShare
 
 BODY: dict[Kind, type[Body]] = {
     Kind.PRESENCE: Presence,
@@ -174,10 +192,12 @@ BODY: dict[Kind, type[Body]] = {
     Kind.CLAIM: Claim,
     Kind.CASE: Case,
     Kind.KEYS: Keys,
+    Kind.SUM_REQUEST: SumRequest,
+    Kind.SUM_SHARE: SumShare,
 }
 """The body of a blob is not a struct: it is packed arrays under the key that its task names."""
 
-SEALED = frozenset({Kind.TASK, Kind.REPLY, Kind.CASE})
+SEALED = frozenset({Kind.TASK, Kind.REPLY, Kind.CASE, Kind.SUM_REQUEST, Kind.SUM_SHARE})
 """Kinds whose body only the recipient can open."""
 
 
@@ -196,7 +216,11 @@ def encode_into(body: Body, buffer: bytearray, at: int) -> None:
 def size_of(body: Body) -> int:
     """About how many bytes `body` takes, and not less where that matters: so that a buffer need not grow."""
     if isinstance(body, Reply):
-        return len(body.flower) + len(body.arrays) + SIZE_BYTES * len(body.sizes) + SMALL_BYTES
+        return len(body.flower) + len(body.arrays) + SIZE_BYTES * len(body.sizes) + SMALL_BYTES + SEED_BYTES
     if isinstance(body, Keys):
         return len(body.export) + SMALL_BYTES
+    if isinstance(body, SumRequest):
+        return (PARTY_BYTES + SEED_BYTES) * len(body.seeds) + SMALL_BYTES
+    if isinstance(body, SumShare):
+        return len(body.elements) + len(body.scalars) + PARTY_BYTES * len(body.because_of) + SMALL_BYTES
     return SMALL_BYTES

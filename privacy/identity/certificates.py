@@ -7,6 +7,7 @@ sealing key rides in an extension of its own.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -32,6 +33,7 @@ class Role(StrEnum):
 
     NODE = "node"
     LEADER = "leader"
+    HELPER = "helper"
     HEALTH = "health"
     OBSERVER = "observer"
     BROKER = "broker"
@@ -39,6 +41,8 @@ class Role(StrEnum):
 
 HEALTH_PARTY = "health"
 """The health authority's name: nodes look for its presence, and brokers' access rules name it."""
+HELPER_PARTY = "helper"
+"""The second organisation of a secure sum; likewise."""
 
 
 def node_party(node_id: int) -> str:
@@ -103,6 +107,12 @@ class Certificate:
     @property
     def node_id(self) -> int:
         return node_id_of(self.party)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of both public keys, hexadecimal: stays when the certificate is renewed for the same keys."""
+        sealing = b"" if self.sealing_key is None else self.sealing_key.raw
+        return hashlib.sha256(self.verify_key.public_bytes_raw() + sealing).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
-from privacy.secure_sum.fixed_point import WIDTHS
-from privacy.secure_sum.seeds import SealedSeed
+from privacy.secure_sum.seeds import Part, SealedSeed
 
 MOST_ELEMENTS = 16 * 1024 * 1024
 MOST_SCALARS = 1024
@@ -31,7 +30,7 @@ class SumRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The leader asks for the sum of the masks of one group.
 
     Attributes:
-        round_number: from 1; the run is in the message's header.
+        round_number: from 1, and `part` of it; the run is in the message's header.
         bits: width of the ring of the arrays' elements.
         elements: length of a vector of arrays, and
         scalars: of the weight and the metrics beside it.
@@ -39,14 +38,11 @@ class SumRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     round_number: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
-    bits: int
+    part: Part
+    bits: Literal[16, 32, 64]
     elements: Annotated[int, msgspec.Meta(ge=0, le=MOST_ELEMENTS)]
     scalars: Annotated[int, msgspec.Meta(ge=1, le=MOST_SCALARS)]
     seeds: Annotated[dict[Party, SealedSeed], msgspec.Meta(min_length=1, max_length=100_000)]
-
-    def __post_init__(self) -> None:
-        if self.bits not in WIDTHS:
-            raise ValueError(f"a ring has one of {sorted(WIDTHS)} bits, not {self.bits}")
 
 
 class SumShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

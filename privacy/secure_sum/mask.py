@@ -14,8 +14,8 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from privacy.secure_sum.fixed_point import Ring
+from privacy.secure_sum.seeds import SEED_BYTES
 
-SEED_BYTES = 32
 BLOCK_BYTES = 16
 CHUNK_BYTES = 64 * 1024
 """Masks are made and used in pieces that stay in a core's cache."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -16,8 +17,8 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate
 from privacy.identity.keys import SEALED_KEY_BYTES, TAG_BYTES, PrivateKeys
-from privacy.secure_sum.mask import SEED_BYTES
 
+SEED_BYTES = 32
 CONTEXT = b"jaga secure sum seed 1\x00"
 SEALED_SEED_BYTES = SEALED_KEY_BYTES + SEED_BYTES + TAG_BYTES
 SIGNATURE_BYTES = 64
@@ -27,9 +28,16 @@ class BadSeed(ValueError):
     """A sealed seed that does not count; the message says why."""
 
 
+class Part(StrEnum):
+    """What of a round is summed."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a seed is for, and nothing else: one round of one run.
+    """What a seed is for, and nothing else: one part of one round of one run.
 
     Attributes:
         run_id: uint64.
@@ -39,10 +47,13 @@ class Purpose:
     federation: str
     run_id: int
     round_number: int
+    part: Part
 
     def info(self, party: str) -> bytes:
         """What the seal is bound to."""
-        return CONTEXT + msgspec.msgpack.encode((self.federation, self.run_id, self.round_number, party))
+        return CONTEXT + msgspec.msgpack.encode(
+            (self.federation, self.run_id, self.round_number, self.part.value, party)
+        )
 
 
 class SealedSeed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

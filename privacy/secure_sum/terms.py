@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
+from privacy.secure_sum.seeds import Part
 from privacy.secure_sum.vector import Plan
+
+__all__ = ["ELEMENTS", "METRICS", "SCALARS", "SEED", "SHARE", "TERMS", "BadTerms", "Part", "SumTerms"]
 
 TERMS = "jaga.sum.terms"
 SHARE = "jaga.sum.share"
@@ -23,13 +25,6 @@ METRICS, SEED = "metrics", "seed"
 
 class BadTerms(ValueError):
     """A task's terms are not what an honest leader sends; the message says which field."""
-
-
-class Part(StrEnum):
-    """What of a round is summed."""
-
-    TRAIN = "train"
-    EVALUATE = "evaluate"
 
 
 @dataclass(frozen=True, slots=True)
