@@ -22,8 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
 import structlog
-from flwr.app import DEFAULT_TTL, Message, RecordDict
+from flwr.app import DEFAULT_TTL, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from aggregator.attendance import Attendance
@@ -48,6 +49,8 @@ from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Refusal, Reply
 from privacy.boundary.wire import Connection, Delivery, PublicationRefused, Traffic
 from privacy.identity.authority import Identity
+from privacy.secure_sum.seeds import SealedSeed
+from privacy.secure_sum.terms import SEED, TERMS
 from privacy.version import SOFTWARE
 
 log = structlog.get_logger()
@@ -292,6 +295,8 @@ class MqttGrid(Grid):
                 if reply.has_content():
                     base = {} if task.shared is None else task.shared.arrays
                     unpack(reply, body.arrays, body.sizes, body.encoding, base)
+                if body.seed is not None:
+                    _enclose(body.seed, reply)
                 return reply
         except (Rejected, BadFlowerMessage, BadArrays) as why:
             log.warning("reply is bad inside; its node counts as failed", node=task.party, reason=str(why))
@@ -304,6 +309,18 @@ class MqttGrid(Grid):
         here = set(self.attendance.online())
         waiting = frozenset(task.node_id for task in unanswered)
         self.on_wait(Waiting(waiting, waiting - here, left_s))
+
+
+def _enclose(seed: SealedSeed, reply: Message) -> None:
+    """Put the helper's share, which this centre cannot open, where a strategy finds it.
+
+    Raises:
+        BadFlowerMessage: the reply is no share of a secure sum.
+    """
+    terms = reply.content.get(TERMS) if reply.has_content() else None
+    if not isinstance(terms, ConfigRecord):
+        raise BadFlowerMessage(f"a reply with a seed has a config record {TERMS!r}, this one has none")
+    terms[SEED] = msgspec.msgpack.encode(seed)
 
 
 class Replies(Iterator[Message]):

@@ -37,7 +37,7 @@ from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, BlobReference, Header
 from privacy.boundary.wire import Connection, Delivery, PayloadTooLarge, Traffic
 from privacy.identity.authority import Identity
-from privacy.identity.certificates import HEALTH_PARTY
+from privacy.identity.certificates import HEALTH_PARTY, HELPER_PARTY
 
 log = structlog.get_logger()
 
@@ -102,6 +102,7 @@ class Link:
     def start(self) -> None:
         self._connection.subscribe(topics.presence(LEADER), self._presence)
         self._connection.subscribe(topics.task(self._identity.party), self._task)
+        self._connection.subscribe(topics.presence(HELPER_PARTY), self._helper)
         self._connection.subscribe(topics.presence(HEALTH_PARTY), self._health)
         if self._keys is not None:
             self._connection.subscribe(self._keys.pattern, self._batch)
@@ -222,6 +223,13 @@ class Link:
             self._answer_again(store, header)
         elif receipt is Receipt.NEW:
             self._on_task()
+
+    def _helper(self, delivery: Delivery) -> None:
+        """The second organisation of a secure sum presents itself: seeds are sealed to it."""
+        try:
+            self.directory.receive(delivery.topic, delivery.payload)
+        except Rejected as why:
+            self._turn_away(delivery, why)
 
     def _health(self, delivery: Delivery) -> None:
         """The health authority presents itself: what it signs is believed, and what is reported is sealed to it."""

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import structlog
 
+from edge.learning.masking import Masking
 from edge.learning.protocol import Request, Response, Workplace, read_frame, write_frame
 from edge.learning.site import Refused, Site
 from edge.store.database import Database
@@ -72,8 +73,9 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
     except (flower.BadFlowerMessage, BadArrays) as why:
         return _refused(Refusal.BAD_MODEL, str(why))
     base = arrays_of(message)
+    masking = Masking(request.helper, required=workplace.masked_only)
     try:
-        reply = app(message, context)
+        reply = masking(message, context, app)
         arrays = arrays_of(reply) if reply.has_content() else {}
         packed, sizes = pack(arrays, request.encoding, base)
     except Refused as no:
@@ -84,7 +86,7 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
     if reply.has_error():
         return _refused(Refusal.TRAINING_FAILED, str(reply.error.reason))
     state = memoryview(flower.context_bytes(context)) if context.state else None
-    return Response(memoryview(flower.head_of(reply)), sizes, state), packed
+    return Response(memoryview(flower.head_of(reply)), sizes, state, share=masking.share), packed
 
 
 def _refused(refusal: Refusal, detail: str) -> tuple[Response, bytes]:

@@ -11,6 +11,7 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from privacy.boundary.messages import Encoding, Refusal
+from privacy.secure_sum.seeds import Part
 
 LENGTHS = struct.Struct(">QQ")
 PIPE_BYTES = 1 << 20
@@ -24,6 +25,7 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         app: `module:object` of a Flower `ClientApp`, or of a function that makes one from a `Site`.
         node_config: what a Flower app reads in `context.node_config`.
+        masked_only: refuse a task that is not part of a secure sum.
     """
 
     database: str
@@ -35,21 +37,41 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     record_lifetime_s: float
     threads: int
     node_config: dict[str, str | int | float | bool]
+    masked_only: bool = False
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One task: the Flower message and the app's state from before. The joined arrays of its blob are its bulk."""
+    """One task: the Flower message and the app's state from before. The joined arrays of its blob are its bulk.
+
+    Attributes:
+        helper: party of the second organisation, where the node has a certificate of it to seal to.
+    """
 
     flower: memoryview
     sizes: list[int]
     encoding: Encoding
     context: memoryview | None
+    helper: str | None = None
+
+
+class HelperShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The helper's share of a masked reply: a seed of 32 bytes, in the clear, from the trainer to its own node."""
+
+    helper: str
+    round_number: int
+    part: Part
+    seed: bytes
+
+    def __repr__(self) -> str:
+        return f"HelperShare({self.helper!r}, {self.round_number}, {self.part.value!r})"  # a seed is in no log
 
 
 class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What came of it: a reply and the app's new state, or a refusal. The packed arrays are its bulk.
 
-    `detail` stays on the node.
+    Attributes:
+        detail: stays on the node.
+        share: where the reply is one share of a secure sum, the other one.
     """
 
     flower: memoryview = memoryview(b"")
@@ -57,6 +79,7 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: memoryview | None = None
     refusal: Refusal | None = None
     detail: str = ""
+    share: HelperShare | None = None
 
 
 def write_frame(stream: BinaryIO, frame: msgspec.Struct, bulk: bytes | memoryview = b"") -> None:

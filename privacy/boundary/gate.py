@@ -35,6 +35,10 @@ class Unaccounted(PermissionError):
     """A reply has no spent ledger entry, and this node demands one."""
 
 
+class Unmasked(PermissionError):
+    """A reply is not part of a secure sum, and this node answers in no other way."""
+
+
 class Unconsented(PermissionError):
     """Nobody's consent is recorded for a case that should go out."""
 
@@ -87,22 +91,33 @@ class Gate:
 
     Args:
         allow_unaccounted: let replies of apps without a ledger entry out too; the audit log says so each time.
+        masked_only: let content out only as one share of a secure sum, with the other one sealed beside it.
     """
 
     def __init__(
-        self, identity: Identity, audit: AuditLog, ledger: PrivacyLedger, *, allow_unaccounted: bool = False
+        self,
+        identity: Identity,
+        audit: AuditLog,
+        ledger: PrivacyLedger,
+        *,
+        allow_unaccounted: bool = False,
+        masked_only: bool = False,
     ) -> None:
         self._identity = identity
         self._audit = audit
         self._ledger = ledger
         self._allow_unaccounted = allow_unaccounted
+        self._masked_only = masked_only
 
     def release(self, task: Header, reply: Reply, recipient: Certificate) -> Released:
         """Let out the reply to `task`; what goes out is in the audit log when this returns.
 
         Raises:
             Unaccounted: the reply carries content, and no spent ledger entry pays for it.
+            Unmasked: the reply carries content in the clear, and this node lets out shares of a secure sum alone.
         """
+        if reply.refusal is None and reply.seed is None and self._masked_only:
+            raise Unmasked(f"reply to task {task.message_id.hex()} is not masked, and secure_sum is required here")
         entries = self._ledger.spent_entries(task.message_id)
         if reply.refusal is None and not entries and not self._allow_unaccounted:
             raise Unaccounted(
@@ -170,4 +185,8 @@ class Gate:
 def _note(reply: Reply, *, paid: bool) -> str:
     if reply.refusal is not None:
         return f"refused: {Refusal(reply.refusal).value}"
-    return "model update and noised metrics" if paid else "unaccounted: this app keeps no privacy ledger"
+    what = "model update and noised metrics" if reply.seed is None else "masked share of a sum"
+    if paid:
+        return what
+    unpaid = "unaccounted: this app keeps no privacy ledger"
+    return unpaid if reply.seed is None else f"{what}; {unpaid}"
