@@ -161,6 +161,16 @@ class MqttGrid(Grid):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def connection(self) -> Connection:
+        """The centre's one connection; what else the leader says goes over it too."""
+        return self._connection
+
+    @property
+    def directory(self) -> Directory:
+        """The parties that have presented themselves."""
+        return self._directory
+
     def traffic(self) -> Traffic:
         """Bytes on the centre's own connection so far."""
         return self._connection.traffic()

@@ -24,6 +24,7 @@ from aggregator.records.tensors import BadModel
 from aggregator.strategies.registry import BadStrategy
 from aggregator.strategies.state import StateMismatch, UnsavableStrategy
 from aggregator.strategies.streaming import NotLinear
+from aggregator.summing import HelperSilent
 from privacy.boundary.arrays import BadArrays
 from privacy.boundary.broker import BadBrokerUrl
 from privacy.boundary.wire import NotConnected
@@ -44,12 +45,14 @@ class Exit(IntEnum):
     RECORDS = 7
     LEARNING = 8
     CREDENTIALS = 9
+    HELPER = 10
     INTERRUPTED = 130
 
 
 STATUS: tuple[tuple[tuple[type[Exception], ...], Exit], ...] = (
     ((CohortTooSmall,), Exit.COHORT),
     ((RunClaimed, RunMoved), Exit.CLAIMED),
+    ((HelperSilent,), Exit.HELPER),
     ((RecordsError, StateMismatch), Exit.RECORDS),
     ((BadKey, UntrustedCertificate), Exit.CREDENTIALS),
     ((InconsistentMessageReplies, AggregationError, BadArrays), Exit.LEARNING),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import SettingsConfigDict
 
 from aggregator.config import BadConfig
 from aggregator.keys.limits import DAY_S, Limits
+from aggregator.settings import FileSettings, beside
 from privacy.boundary.messages import MAX_CASE_KEYS, Region
 
 
@@ -52,7 +52,7 @@ class ExportsTable(_Table):
     max_keys: Annotated[int, Field(ge=1, le=50_000)] = 20_000
 
 
-class HealthConfig(BaseSettings):
+class HealthConfig(FileSettings):
     """The health authority's process; paths are relative to the file's own folder.
 
     Attributes:
@@ -69,20 +69,9 @@ class HealthConfig(BaseSettings):
     export_key: Path = Path("export.key")
     export_key_id: str = "510"
     export_key_version: str = "v1"
-    clinics: dict[str, str] = {}
+    clinics: dict[str, str] = Field(default_factory=dict)
     limits: LimitsTable = LimitsTable()
     exports: ExportsTable = ExportsTable()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
 
     @classmethod
     def load(cls, path: Path) -> HealthConfig:
@@ -91,27 +80,15 @@ class HealthConfig(BaseSettings):
         Raises:
             BadConfig: naming the file and each wrong key.
         """
-        try:
-            values: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-            config = cls(**values)
-        except FileNotFoundError as why:
-            raise BadConfig(f"{path}: no such file; `jaga-central keys init` makes one") from why
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
-            raise BadConfig(f"{path}: {why}") from why
-        except ValidationError as why:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in why.errors())
-            raise BadConfig(f"{path}: {wrong}") from why
+        config = cls.read(path, "jaga-central keys init")
         for party, region in config.clinics.items():
             checked_region(region, f"{path}: clinics.{party}")
         folder = path.resolve().parent
-        prefix = "sqlite:///"
-        file = config.records.removeprefix(prefix)
-        records = config.records if file == config.records or file.startswith("/") else f"{prefix}{folder / file}"
         return config.model_copy(
             update={
                 "credentials": folder / config.credentials,
                 "export_key": folder / config.export_key,
-                "records": records,
+                "records": beside(folder, config.records),
             }
         )
 

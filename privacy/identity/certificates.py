@@ -70,6 +70,11 @@ def node_id_of(party: str) -> int:
     raise ValueError(f"{party!r} is not the name of a node")
 
 
+def fingerprint(verify_key: Ed25519PublicKey, sealing_key: SealingPublicKey | None) -> str:
+    """SHA-256 of a party's public keys, one after the other, hexadecimal."""
+    return hashlib.sha256(verify_key.public_bytes_raw() + (b"" if sealing_key is None else sealing_key.raw)).hexdigest()
+
+
 def check_name(party: str, role: Role) -> None:
     """A node is called by its id, and nobody else is.
 
@@ -110,9 +115,8 @@ class Certificate:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of both public keys, hexadecimal: stays when the certificate is renewed for the same keys."""
-        sealing = b"" if self.sealing_key is None else self.sealing_key.raw
-        return hashlib.sha256(self.verify_key.public_bytes_raw() + sealing).hexdigest()
+        """Of both public keys: stays when the certificate is renewed for the same keys."""
+        return fingerprint(self.verify_key, self.sealing_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,27 @@ class TrustAnchor:
     @property
     def federation(self) -> str:
         return _subject(self.authority, NameOID.ORGANIZATION_NAME)
+
+    def revoked_by(self, crl_pem: bytes) -> frozenset[int]:
+        """The serial numbers on a revocation list of this authority.
+
+        Raises:
+            UntrustedCertificate: it is none, or not of this authority.
+        """
+        try:
+            revoked = x509.load_pem_x509_crl(crl_pem)
+            genuine = revoked.is_signature_valid(self._authority_key())
+        except (ValueError, TypeError, UnsupportedAlgorithm) as why:
+            raise UntrustedCertificate(f"the revocation list cannot be read: {why}") from why
+        if not genuine:
+            raise UntrustedCertificate("the revocation list is not of this federation's authority: get it from there")
+        return frozenset(entry.serial_number for entry in revoked)
+
+    def _authority_key(self) -> Ed25519PublicKey:
+        key = self.authority.public_key()
+        if not isinstance(key, Ed25519PublicKey):
+            raise UntrustedCertificate("the authority's certificate holds no Ed25519 key")
+        return key
 
     def verify(self, der: bytes, *, at: datetime | None = None) -> Certificate:
         """Check issuer, signature, time and contents.
