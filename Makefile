@@ -8,13 +8,17 @@ PYTEST := $(BIN)/pytest
 export JAGA_SHARED_DATA ?= $(abspath ../shared/data)
 export FLWR_TELEMETRY_ENABLED := 0
 
-.PHONY: help setup demo test test-system lint style types contract lock clean
+.PHONY: help setup peers demo test test-system lint style types contract lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup:  ## make .venv and install everything (quick when nothing has changed)
 	@.ci/setup
+
+peers:  ## make .venv-peers: the frameworks that `jaga-sim bench engine` compares with (several GB on x86-64)
+	[ -x .venv-peers/bin/python ] || $${PYTHON:-python3.11} -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet -r simulations/benchmarks/peers/requirements.txt
 
 demo: setup  ## run a whole federation on this machine; pass options with ARGS="--rounds 5"
 	$(BIN)/jaga-sim demo $(ARGS)
@@ -41,5 +45,5 @@ lock: setup  ## resolve locks/ anew from pyproject.toml
 	@.ci/lock
 
 clean:  ## remove .venv and everything that tools have left
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,15 +18,15 @@ HELP = """Run the centre of a federation. / Menjalankan pusat federasi.
 
 Exit status: 0 fine, 2 wrong usage, 3 a file or value that cannot be used, 4 broker not reached, 5 too few nodes by the
 deadline (start again to go on), 6 another coordinator has the run, 7 the records, 8 the nodes' replies cannot be
-aggregated, 9 keys or certificates, 10 the second organisation is silent (start again to go on), 130 interrupted (start
-again to go on).
+aggregated, 9 keys or certificates, 130 interrupted (start again to go on).
 """
 
 app = typer.Typer(name="jaga-central", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(init)
 app.command()(run)
-app.add_typer(nodes, name="nodes")
+app.command("leader", help="The same as `run`, by the name that a secure sum gives it. / Sama dengan `run`.")(run)
 app.add_typer(helper, name="helper")
+app.add_typer(nodes, name="nodes")
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.add_typer(runs, name="runs")

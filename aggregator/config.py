@@ -9,12 +9,13 @@ import hashlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from privacy.boundary.messages import Encoding
+from privacy.identity.certificates import HELPER_PARTY
 
 TTL_DEADLINES = 2.0
 """A task lives this many deadlines where the run file does not say: long enough to be resumed once."""
@@ -71,6 +72,32 @@ class StrategyTable(_Table):
     options: dict[str, Scalar] = {}
 
 
+class SecureSumTable(_Table):
+    """`[secure_sum]`: with it, nodes send masked shares, and the centre learns sums over groups of nodes alone.
+
+    `helper` is the second aggregator. An element of an update is coded from -`bound` to `bound` and cut there, in a
+    ring of `bits`; so is a node's weight up to `weight_bound` (`num-examples`: 1 in Jaga's own app) and each metric up
+    to `metric_bound`. The helper answers for groups of `min_cohort` nodes or more. `group_size` is for strategies that
+    take replies apart (medians, Krum): they see each group's mean as one reply; without it groups are as small as they
+    may be for these, and as large as they can for those that average. `deadline_s`: how long the helper may take.
+    """
+
+    helper: Annotated[str, Field(min_length=1, max_length=64)] = HELPER_PARTY
+    bound: Annotated[float, Field(gt=0)]
+    bits: Literal[16, 32, 64] = 32
+    min_cohort: Annotated[int, Field(ge=2)] = 3
+    group_size: Annotated[int, Field(ge=2)] | None = None
+    weight_bound: Annotated[float, Field(gt=0)] = 1.0
+    metric_bound: Annotated[float, Field(gt=0)] = 1e6
+    deadline_s: Annotated[float, Field(gt=0)] = 600.0
+
+    @model_validator(mode="after")
+    def _groups_are_large_enough(self) -> Self:
+        if self.group_size is not None and self.group_size < self.min_cohort:
+            raise ValueError(f"group_size {self.group_size} is below min_cohort {self.min_cohort}")
+        return self
+
+
 class WireTable(_Table):
     """`[wire]`: `encoding` of what nodes send back (`int8` takes a quarter of the bytes of `exact`), and how long a
     task lives."""
@@ -89,6 +116,7 @@ class RunFile(_Table):
     train: dict[str, NodeSetting] = {}
     evaluate: dict[str, NodeSetting] | None = None
     wire: WireTable = WireTable()
+    secure_sum: SecureSumTable | None = None
 
     @property
     def ttl_s(self) -> float:
@@ -123,7 +151,7 @@ class LoadedRun:
         except tomllib.TOMLDecodeError as why:
             raise BadConfig(f"{source}: not TOML: {why}") from why
         except ValidationError as why:
-            raise BadConfig(f"{source}: {_in_one_line(why)}") from why
+            raise BadConfig(f"{source}: {in_one_line(why)}") from why
 
     def run_id(self, federation: str) -> int:
         """The run's uint64: made from its name, so that a second coordinator, wherever it is, claims the same."""
@@ -174,25 +202,26 @@ class CentralConfig(BaseSettings):
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
             raise BadConfig(f"{path}: {why}") from why
         except ValidationError as why:
-            raise BadConfig(f"{path}: {_in_one_line(why)}") from why
+            raise BadConfig(f"{path}: {in_one_line(why)}") from why
         folder = path.resolve().parent
         return config.model_copy(
             update={
                 "credentials": folder / config.credentials,
                 "authority": folder / config.authority,
-                "records": _beside(folder, config.records),
+                "records": beside(folder, config.records),
             }
         )
 
 
-def _beside(folder: Path, url: str) -> str:
+def beside(folder: Path, url: str) -> str:
     """A relative SQLite file is beside the configuration, wherever the command is typed."""
     prefix = "sqlite:///"
     file = url.removeprefix(prefix)
     return url if file == url or not file or file.startswith((":", "/")) else f"{prefix}{folder / file}"
 
 
-def _in_one_line(why: ValidationError) -> str:
+def in_one_line(why: ValidationError) -> str:
+    """Each wrong key and what is wrong with it."""
     wrong: dict[str, list[str]] = {}
     for error in why.errors():
         # What follows a table's key names the branch of a union that was tried, which tells a reader nothing.

@@ -31,13 +31,17 @@ from aggregator.intake import Intake
 from aggregator.records.models import Models
 from aggregator.records.nodes import Nodes
 from aggregator.records.runs import Asked, Contribution, Journal, RoundEntry
-from aggregator.records.schema import Part, Phase
+from aggregator.records.schema import Phase
 from aggregator.records.tensors import digest, to_safetensors
 from aggregator.screen import Screen
+from aggregator.strategies.secure_sum import GroupTold, SecureSum
 from aggregator.strategies.state import restore, snapshot
+from aggregator.strategies.streaming import innermost
+from aggregator.summing import HelperSilent
 from privacy.boundary.arrays import arrays_of
 from privacy.boundary.flower import fill, head_of, message_of, set_message_id
 from privacy.identity.certificates import node_party
+from privacy.secure_sum.exchange import Part
 
 log = structlog.get_logger()
 
@@ -69,7 +73,9 @@ class Coordinator:
         self._run = run
         self._grid = grid
         self._strategy = strategy
-        self._inner: Strategy = getattr(strategy, "inner", strategy)
+        self._inner = innermost(strategy)
+        if isinstance(strategy, SecureSum):
+            strategy.on_group = self._tell_of_group
         self._journal = journal
         self._still_ours = still_ours
         self._on_event = on_event
@@ -91,12 +97,13 @@ class Coordinator:
 
         Raises:
             CohortTooSmall: naming who was missing; start again to go on.
+            HelperSilent: the second aggregator gave no answer; start again to go on.
             RunClaimed, RunMoved: another coordinator has the run.
             RecordsError: the records fail, or are damaged.
         """
         try:
             return self._rounds()
-        except CohortTooSmall as why:
+        except (CohortTooSmall, HelperSilent) as why:
             self._journal.stop(str(why))
             raise
 
@@ -239,16 +246,20 @@ class Coordinator:
     def _ask(self, entry: RoundEntry, part: Part, sent: EventKind, replied: EventKind) -> Intake:
         """Send this phase's tasks; their replies come out of the intake as the strategy takes them."""
         messages = self._messages(entry.number, part)
+        if isinstance(self._strategy, SecureSum):
+            self._strategy.asked(messages)
         replies = self._grid.send_and_receive(messages, timeout=self._run.cohort.deadline_s)
         self._tell(sent, nodes=[self._name(message.metadata.dst_node_id) for message in messages])
-        model = self._arrays if part is Part.TRAIN else None
+        masked = isinstance(self._strategy, SecureSum)
+        model = self._arrays if part is Part.TRAIN and not masked else None
         weighted_by = getattr(self._inner, "weighted_by_key", None)
         return Intake(
             replies,
             [message.metadata.dst_node_id for message in messages],
             self._grid.participations,
             model=model,
-            screen=Screen(model, weighted_by) if self._run.strategy.screen else None,
+            # A masked share says nothing by itself; the strategy turns away what is none.
+            screen=Screen(model, weighted_by) if self._run.strategy.screen and not masked else None,
             min_replies=min(self._run.cohort.min_replies, len(messages)),
             name=self._name,
             on_reply=lambda node_id, refusal: self._tell(replied, node=self._name(node_id), refusal=refusal),
@@ -283,6 +294,11 @@ class Coordinator:
     def _told(self, entry: Contribution) -> dict[str, Any]:
         # A uint64 does not survive a JSON number.
         return {**asdict(entry), "node": self._name(entry.node_id), "node_id": str(entry.node_id)}
+
+    def _tell_of_group(self, told: GroupTold) -> None:
+        kind = EventKind.GROUP_SUMMED if told.refusal is None else EventKind.GROUP_LOST
+        nodes, because_of = ([self._name(node) for node in some] for some in (told.nodes, told.because_of))
+        self._tell(kind, part=told.part.value, nodes=nodes, refusal=told.refusal, because_of=because_of)
 
     def _tell_of_cohort(self, present: list[int], missing: list[str], needed: int, seconds_left: float) -> None:
         here = [self._name(node_id) for node_id in present]

@@ -18,6 +18,8 @@ class EventKind(StrEnum):
     TRAINING_PLANNED = "training planned"
     TRAINING_SENT = "training sent"
     TRAINING_REPLY = "training reply"
+    GROUP_SUMMED = "group summed"
+    GROUP_LOST = "group lost"
     TRAINING_AGGREGATED = "training aggregated"
     TRAINED = "trained"
     EVALUATION_PLANNED = "evaluation planned"

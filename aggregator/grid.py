@@ -24,12 +24,13 @@ from typing import Self
 
 import msgspec
 import structlog
-from flwr.app import DEFAULT_TTL, ConfigRecord, Message, RecordDict
+from flwr.app import DEFAULT_TTL, Message, RecordDict
 from flwr.serverapp import Grid
 
 from aggregator.attendance import Attendance
 from aggregator.batch import Arrived, Batch, OpenTask, Participation
 from aggregator.desk import TaskDesk
+from aggregator.summing import HelperLine
 from privacy.boundary import topics
 from privacy.boundary.arrays import BadArrays, unpack
 from privacy.boundary.broker import BrokerUrl, tls_context
@@ -40,6 +41,7 @@ from privacy.boundary.flower import (
     BadFlowerMessage,
     FlowerRun,
     check_reply,
+    config_records,
     enter_run,
     message_of,
     refusal_message,
@@ -49,7 +51,6 @@ from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Refusal, Reply
 from privacy.boundary.wire import Connection, Delivery, PublicationRefused, Traffic
 from privacy.identity.authority import Identity
-from privacy.secure_sum.seeds import SealedSeed
 from privacy.secure_sum.terms import SEED, TERMS
 from privacy.version import SOFTWARE
 
@@ -161,16 +162,6 @@ class MqttGrid(Grid):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    @property
-    def connection(self) -> Connection:
-        """The centre's one connection; what else the leader says goes over it too."""
-        return self._connection
-
-    @property
-    def directory(self) -> Directory:
-        """The parties that have presented themselves."""
-        return self._directory
-
     def traffic(self) -> Traffic:
         """Bytes on the centre's own connection so far."""
         return self._connection.traffic()
@@ -228,6 +219,12 @@ class MqttGrid(Grid):
             return []
         self._last = batch
         return Replies(self, batch, None if timeout is None else began + timeout)
+
+    # --- the helper of secure sums -----------------------------------------------------------------------------------
+
+    def helper_line(self, helper: str, deadline_s: float) -> HelperLine:
+        """A line to the second aggregator over this grid's own connection; make it before `start`."""
+        return HelperLine(self._directory, self._connection, helper, lambda: self._run.run_id, deadline_s)
 
     # --- for the records ---------------------------------------------------------------------------------------------
 
@@ -305,8 +302,7 @@ class MqttGrid(Grid):
                 if reply.has_content():
                     base = {} if task.shared is None else task.shared.arrays
                     unpack(reply, body.arrays, body.sizes, body.encoding, base)
-                if body.seed is not None:
-                    _enclose(body.seed, reply)
+                    _hand_on(body, reply)
                 return reply
         except (Rejected, BadFlowerMessage, BadArrays) as why:
             log.warning("reply is bad inside; its node counts as failed", node=task.party, reason=str(why))
@@ -321,16 +317,11 @@ class MqttGrid(Grid):
         self.on_wait(Waiting(waiting, waiting - here, left_s))
 
 
-def _enclose(seed: SealedSeed, reply: Message) -> None:
-    """Put the helper's share, which this centre cannot open, where a strategy finds it.
-
-    Raises:
-        BadFlowerMessage: the reply is no share of a secure sum.
-    """
-    terms = reply.content.get(TERMS) if reply.has_content() else None
-    if not isinstance(terms, ConfigRecord):
-        raise BadFlowerMessage(f"a reply with a seed has a config record {TERMS!r}, this one has none")
-    terms[SEED] = msgspec.msgpack.encode(seed)
+def _hand_on(body: Reply, reply: Message) -> None:
+    """The sealed seed of a masked share goes to the strategy, in the share's own config record."""
+    terms = config_records(reply.content).get(TERMS)
+    if body.seed is not None and terms is not None:
+        terms[SEED] = msgspec.msgpack.encode(body.seed)
 
 
 class Replies(Iterator[Message]):

@@ -1,154 +1,119 @@
-"""The leader's line to the second organisation of a secure sum, over the connection that its grid has.
-
-A request is asked again, as it was, while no answer comes: the helper may be starting anew, the broker may have
-forgotten. The helper answers the same request the same way however often it is asked. What is not signed by the
-helper, or is of another length than was asked for, is no answer.
-"""
+"""The leader's line to the helper of secure sums: one request, one answer, asked again until it comes."""
 
 from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotInTime
-from contextlib import suppress
-from dataclasses import dataclass, field
 
 import structlog
 
-from aggregator.grid import MqttGrid
 from privacy.boundary import topics
+from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import Rejected, wrap
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Header, Kind
-from privacy.boundary.wire import Delivery
-from privacy.identity.certificates import HELPER_PARTY, Certificate, Role
+from privacy.boundary.wire import Connection, Delivery
 from privacy.secure_sum.exchange import SumRequest, SumShare
-from privacy.secure_sum.fixed_point import WIDTHS
-from privacy.secure_sum.vector import SCALAR_BITS
 
 log = structlog.get_logger()
 
-DEADLINE_S = 300.0
-ASK_AGAIN_S = (2.0, 60.0)
-"""The first pause before asking again, and the longest."""
-TICK_S = 0.2
+ASK_AGAIN_S = 10.0
+"""A request or its answer may be lost where a broker or the helper dies; the same one is answered the same again."""
+POLL_S = 0.5
 
 
-class HelperSilent(ConnectionError):
-    """The second organisation gave no answer in time; the message says what was heard of it, and what to do."""
-
-
-@dataclass(slots=True)
-class _Question:
-    request: SumRequest
-    answer: Future[SumShare] = field(default_factory=Future)
+class HelperSilent(RuntimeError):
+    """The helper gave no answer in time; nothing is lost, and the same may be asked again."""
 
 
 class HelperLine:
-    """Asks the helper, and waits. Ask while no reply of the grid is in hand: its answers come on the same thread.
+    """Asks one helper.
 
     Args:
-        deadline_s: how long one question may take, over all attempts.
+        connection: the leader's; the line subscribes to its answers, so make it before the connection starts.
+        helper: party of the helper.
+        run_id: of the run that is summed.
+        deadline_s: how long an answer is waited for.
     """
 
-    def __init__(self, grid: MqttGrid, *, helper: str = HELPER_PARTY, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        connection: Connection,
+        helper: str,
+        run_id: Callable[[], int],
+        deadline_s: float,
+    ) -> None:
+        self._directory = directory
+        self._connection = connection
         self._helper = helper
+        self._run_id = run_id
         self._deadline_s = deadline_s
-        self._run_id = grid.run.run_id
-        self._directory = grid.directory
-        self._connection = grid.connection
-        self._open: dict[bytes, _Question] = {}
-        self._heard = ""
-        self._connection.subscribe(topics.sum_share(self._directory.identity.party), self._share)
+        self._open: tuple[bytes, Future[SumShare]] | None = None
+        connection.subscribe(topics.sum_share(directory.identity.party), self._share)
 
     def ask(self, request: SumRequest) -> SumShare:
-        """The helper's half of a sum, or its refusal. Blocks.
+        """The helper's share of a sum, or its refusal. One request at a time.
 
         Raises:
-            HelperSilent: after the deadline.
+            HelperSilent: none in time.
         """
-        self._heard = ""
         deadline = time.monotonic() + self._deadline_s
-        header = self._header()
-        payload = wrap(self._directory.identity, header, request, self._certificate(request, deadline))
-        question = self._open[header.message_id] = _Question(request)
-        publication: Future[None] | None = None
-        pause_s, longest_s = ASK_AGAIN_S
+        message_id = secrets.token_bytes(MESSAGE_ID_BYTES)
+        answered: Future[SumShare] = Future()
+        self._open = message_id, answered
         try:
-            while (left_s := deadline - time.monotonic()) > 0:
-                if publication is None or publication.done():
-                    topic = topics.sum_request(self._helper)
-                    publication = self._connection.publish(topic, payload, expires_in_s=left_s)
-                with suppress(NotInTime):
-                    return question.answer.result(min(pause_s, left_s))
-                pause_s = min(2 * pause_s, longest_s)
+            while (left := deadline - time.monotonic()) > 0:
+                known = self._helper in self._directory
+                if known:
+                    self._send(message_id, request, left)
+                try:
+                    return answered.result(min(ASK_AGAIN_S if known else POLL_S, left))
+                except TimeoutError:
+                    continue
+            raise HelperSilent(self._why())
         finally:
-            del self._open[header.message_id]
-        raise self._silent(request, self._heard or "no answer came")
+            self._open = None
 
-    def _header(self) -> Header:
+    def _send(self, message_id: bytes, request: SumRequest, left_s: float) -> None:
         identity, now = self._directory.identity, time.time()
-        return Header(
-            Kind.SUM_REQUEST,
+        header = Header(
+            Kind.SUM,
             identity.certificate.federation,
             identity.party,
             self._helper,
-            self._run_id,
-            secrets.token_bytes(MESSAGE_ID_BYTES),
+            self._run_id(),
+            message_id,
             None,
             now,
-            now + self._deadline_s,
+            now + left_s,
             True,
         )
-
-    def _certificate(self, request: SumRequest, deadline: float) -> Certificate:
-        """The helper's, once it has presented itself."""
-        while True:
-            try:
-                known = self._directory.certificate(self._helper)
-                if known.role is Role.HELPER:
-                    return known
-                why = f"its certificate is for role {known.role}, not helper"
-            except Rejected as rejected:
-                why = str(rejected)
-            if time.monotonic() > deadline:
-                raise self._silent(request, why)
-            time.sleep(TICK_S)
-
-    def _silent(self, request: SumRequest, why: str) -> HelperSilent:
-        return HelperSilent(
-            f"{self._helper} gave no sum for round {request.round_number} ({request.part.value}) in "
-            f"{self._deadline_s:.0f} s: {why}. Is `jaga-central helper run` running at the second organisation, on "
-            "this broker, and are both clocks right? Start the run again to go on"
-        )
-
-    # --- on the network's thread -------------------------------------------------------------------------------------
+        payload = wrap(identity, header, request, self._directory.certificate(self._helper))
+        self._connection.publish(topics.sum_request(self._helper), payload, expires_in_s=max(1.0, left_s))
 
     def _share(self, delivery: Delivery) -> None:
+        """On the network's thread."""
         try:
-            header, share = self._directory.receive(delivery.topic, delivery.payload)
+            header, body = self._directory.receive(delivery.topic, delivery.payload)
         except Rejected as why:
-            self._turn_away(str(why))
+            log.warning("message turned away", topic=delivery.topic, reason=str(why))
             return
-        question = self._open.get(header.reply_to or b"")
-        if question is None or header.sender != self._helper or header.run_id != self._run_id:
-            log.info("a half of a sum that nobody waits for (any longer)", sender=header.sender)
-        elif not isinstance(share, SumShare):
-            raise TypeError(f"a {header.kind} where the half of a sum should be")
-        elif (fault := _fault(question.request, share)) is not None:
-            self._turn_away(fault)
-        elif not question.answer.done():
-            question.answer.set_result(share)
+        if header.sender != self._helper or not isinstance(body, SumShare):
+            log.warning("a share of a sum from somebody else", sender=header.sender, helper=self._helper)
+            return
+        asked = self._open
+        if asked is not None and header.reply_to == asked[0] and not asked[1].done():
+            asked[1].set_result(body)
 
-    def _turn_away(self, why: str) -> None:
-        self._heard = f"an answer was turned away, {why}"
-        log.warning("answer of the second organisation turned away", reason=why)
-
-
-def _fault(request: SumRequest, share: SumShare) -> str | None:
-    """What is wrong with an answer; a refusal has no halves."""
-    wanted = (request.elements * WIDTHS[request.bits].itemsize, request.scalars * SCALAR_BITS // 8)
-    found = (len(share.elements), len(share.scalars))
-    if share.refusal is not None:
-        wanted = (0, 0)
-    return None if found == wanted else f"its halves have {found} bytes, expected {wanted}"
+    def _why(self) -> str:
+        if self._helper not in self._directory:
+            return (
+                f"the helper {self._helper!r} has not presented itself in {self._deadline_s:.0f} s: ask its "
+                "organisation whether `jaga-central helper run` is running, then start the run again"
+            )
+        return (
+            f"the helper {self._helper!r} gave no answer in {self._deadline_s:.0f} s: ask its organisation to look at "
+            "its log, then start the run again; it goes on with this round"
+        )

@@ -307,15 +307,15 @@ class LearningTable(_Table):
 class PrivacyTable(_Table):
     """`[privacy]`: what this node spends on one record's lifetime, at most. It is the node that decides.
 
-    With `secure_sum = "required"` it answers only as part of a secure sum of two organisations. `helper_key` is the
-    fingerprint of the second one's keys, as `jaga-central helper init` shows it there: seeds are sealed to no others.
+    `secure_sum = "required"` refuses whatever is not part of a secure sum of two aggregators. `helper_key` is the
+    fingerprint that the second organisation gave you (`jaga-central helper show`): no other helper is believed then.
     """
 
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     record_lifetime_days: Annotated[float, Field(gt=0)] = 14.0
     allow_unaccounted_apps: bool = False
-    secure_sum: Literal["required", "allowed"] = "allowed"
+    secure_sum: Literal["allowed", "required"] = "allowed"
     helper_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 

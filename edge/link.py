@@ -101,8 +101,8 @@ class Link:
 
     def start(self) -> None:
         self._connection.subscribe(topics.presence(LEADER), self._presence)
-        self._connection.subscribe(topics.task(self._identity.party), self._task)
         self._connection.subscribe(topics.presence(HELPER_PARTY), self._helper)
+        self._connection.subscribe(topics.task(self._identity.party), self._task)
         self._connection.subscribe(topics.presence(HEALTH_PARTY), self._health)
         if self._keys is not None:
             self._connection.subscribe(self._keys.pattern, self._batch)
@@ -204,6 +204,15 @@ class Link:
             self._task(self._waiting.popleft())
         self._on_task()
 
+    def _helper(self, delivery: Delivery) -> None:
+        """The second aggregator presents itself: what is summed is sealed to it."""
+        if not delivery.payload:
+            return
+        try:
+            self.directory.receive(delivery.topic, delivery.payload)
+        except Rejected as why:
+            self._turn_away(delivery, why)
+
     def _task(self, delivery: Delivery) -> None:
         try:
             header, _ = self.directory.receive(delivery.topic, delivery.payload)
@@ -223,13 +232,6 @@ class Link:
             self._answer_again(store, header)
         elif receipt is Receipt.NEW:
             self._on_task()
-
-    def _helper(self, delivery: Delivery) -> None:
-        """The second organisation of a secure sum presents itself: seeds are sealed to it."""
-        try:
-            self.directory.receive(delivery.topic, delivery.payload)
-        except Rejected as why:
-            self._turn_away(delivery, why)
 
     def _health(self, delivery: Delivery) -> None:
         """The health authority presents itself: what it signs is believed, and what is reported is sealed to it."""

@@ -21,14 +21,14 @@ import structlog
 
 from edge.child import Child
 from edge.config import DAY_S, NodeConfig
-from edge.helper_trust import HelperTrust
 from edge.keeper import Keeper
 from edge.learning.process import TrainerProcess
-from edge.learning.protocol import HelperShare, Request, Response, Workplace
+from edge.learning.protocol import Request, Response, Workplace
 from edge.link import LEADER, BlobMissing, Link
 from edge.page.child import PageChild, page_settings
 from edge.room.courier import Courier
 from edge.room.settings import reception_settings
+from edge.seeds import NoHelper, SeedSealer
 from edge.sensing.child import SensingChild
 from edge.sensing.settings import ScannerSection, Settings
 from edge.store.calibration import Calibrations
@@ -55,8 +55,6 @@ from privacy.boundary.envelope import Envelope, Rejected
 from privacy.boundary.gate import Gate, Unaccounted, Unmasked
 from privacy.boundary.messages import Encoding, Header, Refusal, Reply, Task
 from privacy.identity.authority import Identity
-from privacy.identity.certificates import Certificate
-from privacy.secure_sum.seeds import Purpose, SealedSeed, seal_seed
 from privacy.version import SOFTWARE
 
 log = structlog.get_logger()
@@ -65,8 +63,6 @@ TICK_S = 0.5
 FLUSH_S = 2.0
 HOUSEKEEPING_S = 3600.0
 LONGEST_FETCH_S = 300.0
-HELPER_WAIT_S = 60.0
-"""How long a task of a secure sum waits for the helper's presence, which the broker keeps."""
 NO_ARRAYS = memoryview(b"")
 
 
@@ -96,12 +92,13 @@ class Node:
         lifetime_s = privacy.record_lifetime_days * DAY_S
         self.ledger = PrivacyLedger(self._store, Budget(privacy.epsilon, privacy.delta, lifetime_s))
         self.audit = AuditLog(self._store)
+        self._only_masked = privacy.secure_sum == "required"
         self._gate = Gate(
             self._identity,
             self.audit,
             self.ledger,
             allow_unaccounted=privacy.allow_unaccounted_apps,
-            masked_only=privacy.secure_sum == "required",
+            only_masked=self._only_masked,
         )
         self.link = Link(
             self._identity,
@@ -113,7 +110,7 @@ class Node:
             on_task=self._work.set,
             keys=KeyIntake.of(config.tracing),
         )
-        self._helper = HelperTrust(self.link.directory, privacy.helper_key)
+        self._seeds = SeedSealer(self._identity, self.link.directory, privacy.helper_key)
         self.trainer = TrainerProcess(self._workplace(), linger_s=config.learning.linger_s)
         self._keeper = Keeper(self._database, self._children(), self._health)
         self._courier = self._make_courier()
@@ -218,8 +215,6 @@ class Node:
             response, arrays = Response(refusal=Refusal.GAVE_UP, detail=detail), NO_ARRAYS
         else:
             response, arrays = self._train(opened)
-            if response.refusal is Refusal.NO_HELPER and self._stopping.is_set():
-                return  # the helper may be there when this node is again
         refusal, reply = self._release(opened, response, arrays)
         traffic = self.link.traffic()
         log.info(
@@ -255,48 +250,27 @@ class Node:
             except (BlobMissing, Rejected) as why:
                 return Response(refusal=Refusal.BAD_MODEL, detail=str(why)), NO_ARRAYS
         state = Meta(self._store).get(_context_name(opened.header.run_id))
-        helper = self._helper.certificate()
         request = Request(
             flower=memoryview(task.flower),
             sizes=[] if task.arrays is None else task.arrays.sizes,
             encoding=Encoding(task.encoding),
             context=None if state is None else memoryview(state),
-            helper=None if helper is None else helper.party,
         )
-        answer = self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
-        if answer[0].refusal is Refusal.NO_HELPER and helper is None:
-            # The trainer looks at the terms before the app runs, so nothing was spent yet.
-            helper = self._await_helper(opened)
-            if helper is not None:
-                again = msgspec.structs.replace(request, helper=helper.party)
-                left_s = opened.header.expires_at - time.time()
-                return self.trainer.run(again, arrays, min(left_s, learning.timeout_s))
-        return answer
-
-    def _await_helper(self, opened: OpenTask) -> Certificate | None:
-        """The helper's certificate, once there is one; at the latest when half of the task's time is over."""
-        until = min(HELPER_WAIT_S, (opened.header.expires_at - time.time()) / 2) + time.monotonic()
-        log.info("task waits for the second organisation's certificate", task=opened.header.message_id.hex())
-        while (helper := self._helper.certificate()) is None and time.monotonic() < until:
-            if self._stopping.wait(TICK_S):
-                break
-        return helper
+        return self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
 
     def _release(self, opened: OpenTask, response: Response, arrays: memoryview) -> tuple[Refusal | None, OutboxItem]:
         """Through the gate and into the outbox, in one transaction: all of it happened, or none."""
         topic = topics.reply(self._identity.party)
         header = opened.header
         leader = self.link.directory.certificate(header.sender)
-        reply = Reply(response.flower, arrays, response.sizes, opened.task.encoding, response.refusal)
-        if response.share is not None:
-            seed = self._sealed(header, response.share)
-            reply = Reply(refusal=Refusal.NO_HELPER) if seed is None else msgspec.structs.replace(reply, seed=seed)
+        reply = self._reply(opened, response, arrays)
         with transaction(self._store):
             try:
                 released = self._gate.release(header, reply, leader)
             except (Unaccounted, Unmasked) as why:
                 log.error("reply stays here", reason=str(why))
-                reply = Reply(refusal=Refusal.UNACCOUNTED if isinstance(why, Unaccounted) else Refusal.UNMASKED)
+                no = Refusal.UNACCOUNTED if isinstance(why, Unaccounted) else Refusal.UNMASKED
+                reply = Reply(refusal=no)
                 released = self._gate.release(header, reply, leader)
             if response.context is not None and reply.refusal is None:
                 Meta(self._store).set(_context_name(header.run_id), bytes(response.context))
@@ -304,13 +278,17 @@ class Node:
             item_id = Outbox(self._store).put(topic, None, expires_at=header.expires_at, message_id=header.message_id)
         return reply.refusal, OutboxItem(item_id, topic, released.payload, header.message_id, header.expires_at)
 
-    def _sealed(self, header: Header, share: HelperShare) -> SealedSeed | None:
-        """The seed, closed for the helper; None where the helper's certificate is gone since the task began."""
-        helper = self._helper.certificate()
-        if helper is None or helper.party != share.helper:
-            return None
-        purpose = Purpose(header.federation, header.run_id, share.round_number, share.part)
-        return seal_seed(self._identity, helper, purpose, share.seed)
+    def _reply(self, opened: OpenTask, response: Response, arrays: memoryview) -> Reply:
+        """What the trainer answered, and where that is a share of a sum, the helper's half sealed beside it."""
+        encoding = opened.task.encoding
+        if response.masked is None or response.refusal is not None:
+            return Reply(response.flower, arrays, response.sizes, encoding, response.refusal)
+        try:
+            seed = self._seeds.seal(opened.header, response.masked, self._stopping)
+        except NoHelper as why:
+            log.error("reply stays here", reason=str(why))
+            return Reply(refusal=Refusal.NO_HELPER)
+        return Reply(response.flower, arrays, response.sizes, encoding, None, seed)
 
     def _make_courier(self) -> Courier | None:
         hub = self._config.site.hub
@@ -328,7 +306,7 @@ class Node:
             record_lifetime_s=config.privacy.record_lifetime_days * DAY_S,
             threads=config.learning.threads,
             node_config=config.learning.node_config,
-            masked_only=config.privacy.secure_sum == "required",
+            only_masked=self._only_masked,
         )
 
     def _sensing_settings(self) -> Settings:

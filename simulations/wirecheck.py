@@ -300,8 +300,8 @@ class WireCheck:
             Kind.BLOB: digest.hex(),
             Kind.CASE: header.sender,
             Kind.KEYS: getattr(contents.body, "region", ""),
-            Kind.SUM_REQUEST: header.recipient,
-            Kind.SUM_SHARE: header.recipient,
+            Kind.SUM: header.recipient,
+            Kind.SHARE: header.recipient,
         }[header.kind]
         if address is None or address.kind is not header.kind or address.owner != owner:
             raise Rejected(Reason.WRONG_TOPIC)

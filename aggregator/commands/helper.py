@@ -1,4 +1,4 @@
-"""`helper`: the second organisation of a secure sum. It vouches for nodes, and holds one half of every sum."""
+"""`helper`: the second organisation of a secure sum, with keys, approvals and records of its own."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from rich.table import Table
 
-from aggregator.commands.terminal import DEFAULT_CONFIG, day, explained, moment, out
+from aggregator.commands.terminal import DEFAULT_CONFIG, explained, moment, out
 from aggregator.commands.terminal import ConfigFile as CentralFile
 from aggregator.config import BadConfig, CentralConfig
 from aggregator.helper.config import HelperConfig
+from aggregator.helper.desk import key_digest
 from aggregator.helper.records import HelperRecords
 from aggregator.helper.service import HelperServer
 from privacy.boundary.broker import BrokerUrl
 from privacy.identity.authority import CertificateAuthority, Identity, request
-from privacy.identity.certificates import HELPER_PARTY, Role, fingerprint, node_id_of
+from privacy.identity.certificates import HELPER_PARTY, Certificate, Role, TrustAnchor, node_id_of
 from privacy.identity.keys import PrivateKeys
 
 helper = typer.Typer(
-    help="The second organisation of a secure sum. / Organisasi kedua dalam penjumlahan aman.", no_args_is_help=True
+    help="The second aggregator of secure sums, another organisation's. / Agregator kedua, milik organisasi lain.",
+    no_args_is_help=True,
 )
 
 ConfigFile = Annotated[
@@ -36,21 +38,25 @@ ConfigFile = Annotated[
         "--config",
         "-c",
         envvar="JAGA_HELPER_CONFIG",
-        help="The helper's helper.toml. / Berkas helper.toml milik organisasi kedua.",
+        help="The helper's helper.toml. / Berkas helper.toml milik agregator kedua.",
     ),
 ]
 HELPER_CONFIG = Path("helper.toml")
-Nodes = Annotated[list[str], typer.Argument(metavar="NODE…", help="Parties, node-… / Nama node.")]
+Parties = Annotated[list[str], typer.Argument(help="Nodes, as node-0123456789abcdef. / Nama node.")]
+PartiesOrFiles = Annotated[
+    list[str],
+    typer.Argument(help="Nodes, as node-0123456789abcdef, or files with their certificates (party.pem). / Nama node."),
+]
 
 
 @helper.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make. / Folder yang akan dibuat.")],
-    broker: Annotated[str, typer.Option(help="Address of the federation's broker, mqtts://HOST:PORT.")],
+    broker: Annotated[str, typer.Option(help="Address of the broker, mqtts://HOST:PORT. / Alamat broker.")],
 ) -> None:
-    """Make the helper's own keys, and a request for its certificate. / Membuat kunci organisasi kedua.
+    """Make a helper on the second organisation's own machine: its keys never leave it. / Membuat agregator kedua.
 
-    Run it at the second organisation: its keys never leave it, and the first one must not have them.
+    Send request.pem to the central team, and put what comes back (party.pem, authority.pem) into credentials/.
     """
     with explained():
         BrokerUrl.parse(broker)
@@ -62,108 +68,142 @@ def init(
         (folder / "request.pem").write_bytes(request(keys))
         file.write_text(f'broker = "{broker}"\nmin_cohort = 3\n', "utf-8")
         HelperRecords(HelperConfig.load(file).records).close()
-        shown = fingerprint(keys.signing.public_key(), keys.sealing_public)
-        out.print(f"Made {folder}. Send [bold]{folder / 'request.pem'}[/] to the central team (it holds no secret);")
-        out.print(f"put the party.pem and authority.pem that come back into {folder / 'credentials'}.")
-        out.print("Kirim request.pem ke tim pusat; simpan party.pem dan authority.pem yang diterima di credentials/.")
-        out.print("Fingerprint of these keys, for \\[privacy] helper_key of each node / Sidik jari kunci ini:")
-        out.print(f"[bold]{shown}[/]", soft_wrap=True, highlight=False)
+        out.print(f"Made a helper in {folder}. Send {folder / 'request.pem'} to the central team; it is no secret.")
+        out.print("Kirim request.pem ke tim pusat; simpan party.pem dan authority.pem di credentials/.")
+        _tell_key(keys.sealing_public.fingerprint)
 
 
 @helper.command()
 def enroll(
-    request_file: Annotated[Path, typer.Option("--request", help="The request.pem that the helper made.")],
+    asked: Annotated[Path, typer.Option("--request", help="The request.pem that the helper made.")],
     to: Annotated[Path, typer.Option("--out", help="Where its certificate goes: party.pem.")] = Path("party.pem"),
     config: CentralFile = DEFAULT_CONFIG,
 ) -> None:
-    """For the central team: sign the helper's request. / Untuk tim pusat: menandatangani permintaan organisasi kedua.
-
-    Writes its certificate, and the authority's beside it: both go back to the helper, and neither is secret.
-    """
+    """At the centre: sign the helper's request. / Di pusat: menandatangani permintaan agregator kedua."""
     with explained():
         authority = CertificateAuthority.load(CentralConfig.load(config).authority)
         try:
-            asked = request_file.read_bytes()
+            pem = authority.sign(asked.read_bytes(), party=HELPER_PARTY, role=Role.HELPER)
         except OSError as why:
-            raise BadConfig(f"request {request_file} cannot be read: {why}") from why
-        pem = authority.sign(asked, party=HELPER_PARTY, role=Role.HELPER)
-        der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
-        certificate = authority.anchor.verify(der)
+            raise BadConfig(f"request {asked} cannot be read: {why}") from why
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(pem)
         (to.parent / "authority.pem").write_bytes(authority.certificate.public_bytes(serialization.Encoding.PEM))
-        out.print(
-            f"[green]✓[/] the second organisation is [bold]{HELPER_PARTY}[/], until "
-            f"{day(certificate.not_after.timestamp())}.",
-            highlight=False,
-        )
-        out.print("Compare by telephone the fingerprint of its keys / Cocokkan sidik jari ini lewat telepon:")
-        out.print(f"[bold]{certificate.fingerprint}[/]", soft_wrap=True, highlight=False)
-        out.print(f"Send {to} and {to.parent / 'authority.pem'} to it. / Kirim kedua berkas itu ke organisasi kedua.")
-
-
-@helper.command()
-def approve(nodes: Nodes, config: ConfigFile = HELPER_CONFIG) -> None:
-    """Vouch for nodes: only they are counted in a sum. / Menyetujui node; hanya node ini yang dihitung."""
-    with explained(), _records(config) as (_, records):
-        for party in _checked(nodes):
-            new = records.approve(party, time.time())
-            out.print(f"[green]✓[/] {party}" + ("" if new else ": approved already / sudah disetujui"), highlight=False)
-
-
-@helper.command()
-def withdraw(nodes: Nodes, config: ConfigFile = HELPER_CONFIG) -> None:
-    """Vouch for nodes no longer, from the next sum on. / Mencabut persetujuan node."""
-    with explained(), _records(config) as (_, records):
-        for party in _checked(nodes):
-            known = records.withdraw(party)
-            out.print(f"[green]✓[/] {party}" + ("" if known else ": was not approved / belum disetujui"))
-
-
-@helper.command("list")
-def list_nodes(config: ConfigFile = HELPER_CONFIG) -> None:
-    """The nodes that count, and how many a sum needs. / Daftar node yang disetujui."""
-    with explained(), _records(config) as (loaded, records):
-        table = Table("node", "approved / disetujui (UTC)")
-        for party, at in sorted(records.approved().items()):
-            table.add_row(party, moment(at))
-        out.print(table)
-        out.print(f"A sum needs {loaded.min_cohort} of them. / Satu jumlah memerlukan {loaded.min_cohort} node.")
+        der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+        certificate = authority.anchor.verify(der)
+        out.print(f"[green]✓[/] {certificate.party}, until {certificate.not_after:%Y-%m-%d}. Send {to} and", end=" ")
+        out.print(f"{to.parent / 'authority.pem'} back. / Kirim kedua berkas itu ke agregator kedua.", highlight=False)
 
 
 @helper.command()
 def run(config: ConfigFile = HELPER_CONFIG) -> None:
-    """Answer the leader until stopped. / Menjawab pusat sampai dihentikan."""
-    with explained(), _records(config) as (loaded, records):
-        identity = Identity.load(loaded.credentials)
-        if identity.certificate.role is not Role.HELPER:
-            raise BadConfig(f"{loaded.credentials} is of a {identity.certificate.role}, not of a helper")
-        server = HelperServer(loaded, identity, records)
+    """Answer for whole groups of approved nodes until stopped. / Menjalankan agregator kedua sampai dihentikan."""
+    with explained(), _helper(config) as (loaded, records):
+        server = HelperServer(loaded, _identity(loaded), records)
         for number in (signal.SIGTERM, signal.SIGINT):
-            # In a thread: this one may hold the very lock that `stop` takes, in the middle of a wait.
             signal.signal(number, lambda *_: threading.Thread(target=server.stop).start())
         server.run()
 
 
+@helper.command()
+def approve(parties: PartiesOrFiles, config: ConfigFile = HELPER_CONFIG) -> None:
+    """Vouch for nodes that this organisation knows: only they are counted. / Menyetujui node yang dikenal.
+
+    By name, whichever key such a node counts with first is its key from then on; by certificate, it is that one's.
+    """
+    with explained(), _helper(config) as (loaded, records):
+        for given in parties:
+            party, key = given, None
+            if Path(given).is_file():
+                certificate = _certificate(Path(given), _identity(loaded).anchor)
+                party, key = certificate.party, key_digest(certificate)
+            _checked(party)
+            new = records.approve(party, time.time(), key)
+            out.print(f"[green]✓[/] {party} is approved{'' if new else ' already'}.", highlight=False)
+
+
+@helper.command()
+def withdraw(parties: Parties, config: ConfigFile = HELPER_CONFIG) -> None:
+    """Vouch for nodes no longer. / Mencabut persetujuan."""
+    with explained(), _helper(config) as (_, records):
+        for party in parties:
+            if not records.withdraw(party):
+                raise BadConfig(f"{party} is not approved: `jaga-central helper list` shows who is")
+            out.print(f"[green]✓[/] {party} is not counted any more.", highlight=False)
+
+
+@helper.command()
+def revoke(
+    certificates: Annotated[list[Path], typer.Argument(help="crl.pem of the authority. / Berkas crl.pem.")],
+    config: ConfigFile = HELPER_CONFIG,
+) -> None:
+    """Take over the authority's list of revoked certificates; restart the helper then. / Mencabut sertifikat."""
+    with explained(), _helper(config) as (loaded, records):
+        anchor = _identity(loaded).anchor
+        for file in certificates:
+            try:
+                crl = x509.load_pem_x509_crl(file.read_bytes())
+            except (OSError, ValueError) as why:
+                raise BadConfig(f"{file}: no list of revoked certificates: {why}") from why
+            if not crl.is_signature_valid(anchor.authority.public_key()):  # type: ignore[arg-type]
+                raise BadConfig(f"{file}: not signed by this federation's authority")
+            records.revoke([entry.serial_number for entry in crl], time.time())
+            out.print(f"[green]✓[/] {len(crl)} certificates are believed no longer. Restart the helper.")
+
+
+@helper.command("list")
+def list_nodes(config: ConfigFile = HELPER_CONFIG) -> None:
+    """Approved nodes. / Daftar node yang disetujui."""
+    with explained(), _helper(config) as (_, records):
+        table = Table("party", "approved (UTC) / disetujui", "key / kunci")
+        for party, approval in sorted(records.approved().items()):
+            table.add_row(party, moment(approval.at), "-" if approval.key is None else f"{approval.key.hex()[:16]}…")
+        out.print(table)
+
+
+@helper.command()
+def show(config: ConfigFile = HELPER_CONFIG) -> None:
+    """This helper's certificate and the fingerprint that nodes may pin. / Sidik jari kunci agregator kedua."""
+    with explained(), _helper(config) as (loaded, _):
+        certificate = _identity(loaded).certificate
+        out.print(f"{certificate.party} of {certificate.federation}, until {certificate.not_after:%Y-%m-%d}")
+        if certificate.sealing_key is not None:
+            _tell_key(certificate.sealing_key.fingerprint)
+
+
+def _tell_key(fingerprint: str) -> None:
+    out.print("Tell field staff yourselves, not through the central team; it goes into node.toml, [privacy]:")
+    out.print("Beritahukan langsung ke petugas lapangan, bukan lewat tim pusat:")
+    out.print(f'  helper_key = "{fingerprint}"', soft_wrap=True, highlight=False, markup=False)
+
+
+def _certificate(file: Path, anchor: TrustAnchor) -> Certificate:
+    try:
+        loaded = x509.load_pem_x509_certificate(file.read_bytes())
+    except (OSError, ValueError) as why:
+        raise BadConfig(f"{file}: no certificate: {why}") from why
+    return anchor.verify(loaded.public_bytes(serialization.Encoding.DER))
+
+
+def _checked(party: str) -> None:
+    try:
+        node_id_of(party)
+    except ValueError as why:
+        raise BadConfig(str(why)) from why
+
+
+def _identity(loaded: HelperConfig) -> Identity:
+    identity = Identity.load(loaded.credentials)
+    if identity.certificate.role is not Role.HELPER:
+        raise BadConfig(f"{loaded.credentials} is of a {identity.certificate.role}, not of a helper")
+    return identity
+
+
 @contextmanager
-def _records(config: Path) -> Iterator[tuple[HelperConfig, HelperRecords]]:
+def _helper(config: Path) -> Iterator[tuple[HelperConfig, HelperRecords]]:
     loaded = HelperConfig.load(config)
     records = HelperRecords(loaded.records)
     try:
         yield loaded, records
     finally:
         records.close()
-
-
-def _checked(nodes: list[str]) -> list[str]:
-    """The parties, where each is a node's.
-
-    Raises:
-        BadConfig: one is not, and nothing is changed.
-    """
-    for party in nodes:
-        try:
-            node_id_of(party)
-        except ValueError as why:
-            raise BadConfig(f"{why}: write node- and 16 digits, as `jaga-central nodes list` shows it") from why
-    return nodes

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from aggregator.claim import RunClaim
 from aggregator.commands.terminal import DEFAULT_CONFIG, ConfigFile, err, explained, moment, out
-from aggregator.config import CentralConfig, LoadedRun, RunFile
+from aggregator.config import CentralConfig, LoadedRun, RunFile, SecureSumTable
 from aggregator.coordinator import Coordinator
 from aggregator.events import EventKind, RoundEvent
 from aggregator.grid import MqttGrid
@@ -27,11 +27,13 @@ from aggregator.records.history import History, PartEntry
 from aggregator.records.models import Models
 from aggregator.records.nodes import Nodes
 from aggregator.records.runs import Journal
-from aggregator.records.schema import Part
+from aggregator.records.sums import SumBook
 from aggregator.strategies.registry import make, parameters
+from aggregator.strategies.secure_sum import SecureSum, SumSettings
 from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.flower import quieten
 from privacy.identity.authority import Identity
+from privacy.secure_sum.exchange import Part
 
 log = structlog.get_logger()
 
@@ -93,9 +95,16 @@ def _run(loaded: LoadedRun, central: CentralConfig, records: Records, tell: Call
             encoding=file.wire.encoding,
             ttl_s=file.ttl_s,
         )
+        if (table := file.secure_sum) is not None:
+            line = grid.helper_line(table.helper, table.deadline_s)
+            strategy = SecureSum(strategy, _sum_settings(table), line, SumBook(journal))
         with grid:
             grid.wait_connected(CONNECT_S)
             Coordinator(file, grid, strategy, journal, still_ours=claim.check, on_event=tell).run()
+
+
+def _sum_settings(table: SecureSumTable) -> SumSettings:
+    return SumSettings(**table.model_dump(exclude={"deadline_s"}))
 
 
 def _without_revoked(identity: Identity, records: Records) -> Identity:
@@ -132,6 +141,13 @@ def _tell_text(event: RoundEvent) -> None:
         err.print(f"[yellow]round {event.round} waits for {missing}{left} / menunggu[/]", highlight=False)
     elif event.kind in (EventKind.TRAINING_REPLY, EventKind.EVALUATION_REPLY) and details["refusal"]:
         err.print(f"[yellow]round {event.round}: {details['node']}: {details['refusal']}[/]", highlight=False)
+    elif event.kind is EventKind.GROUP_LOST:
+        because = ", ".join(details["because_of"])
+        err.print(
+            f"[yellow]round {event.round}: a group of {len(details['nodes'])} nodes is lost / kelompok hilang: "
+            f"{details['refusal']}{': ' + because if because else ''}[/]",
+            highlight=False,
+        )
     elif event.kind is EventKind.ROUND_FINISHED:
         answered = [part for part in details["nodes"]["train"] if part["state"] == "answered"]
         epsilon = max((part["epsilon"] or 0.0 for part in answered), default=0.0)

@@ -45,14 +45,12 @@ class Exit(IntEnum):
     RECORDS = 7
     LEARNING = 8
     CREDENTIALS = 9
-    HELPER = 10
     INTERRUPTED = 130
 
 
 STATUS: tuple[tuple[tuple[type[Exception], ...], Exit], ...] = (
-    ((CohortTooSmall,), Exit.COHORT),
+    ((CohortTooSmall, HelperSilent), Exit.COHORT),
     ((RunClaimed, RunMoved), Exit.CLAIMED),
-    ((HelperSilent,), Exit.HELPER),
     ((RecordsError, StateMismatch), Exit.RECORDS),
     ((BadKey, UntrustedCertificate), Exit.CREDENTIALS),
     ((InconsistentMessageReplies, AggregationError, BadArrays), Exit.LEARNING),

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from aggregator.config import BadConfig, beside, in_one_line
 from aggregator.helper.desk import LEAST_COHORT
-from aggregator.settings import FileSettings, beside
 
 
-class HelperConfig(FileSettings):
+class HelperConfig(BaseSettings):
     """The helper's process; paths are relative to the file's own folder.
 
     Attributes:
-        records: a database URL, of this organisation's own.
-        credentials: folder of the helper's keys and certificate.
-        revocations: the authority's list of certificates that were taken back, where it is there; read anew for each
-            request.
-        min_cohort: the fewest nodes that a sum is given for.
+        min_cohort: fewest nodes that it answers for, whatever the leader asks.
     """
 
     model_config = SettingsConfigDict(env_prefix="JAGA_HELPER_", extra="forbid", frozen=True)
@@ -28,8 +25,18 @@ class HelperConfig(FileSettings):
     broker: str = "mqtts://localhost:8883"
     records: str = "sqlite:///helper.db"
     credentials: Path = Path("credentials")
-    revocations: Path = Path("crl.pem")
     min_cohort: Annotated[int, Field(ge=LEAST_COHORT)] = 3
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
 
     @classmethod
     def load(cls, path: Path) -> HelperConfig:
@@ -38,11 +45,16 @@ class HelperConfig(FileSettings):
         Raises:
             BadConfig: naming the file and each wrong key.
         """
-        config, folder = cls.read(path, "jaga-central helper init"), path.resolve().parent
+        try:
+            values: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+            config = cls(**values)
+        except FileNotFoundError as why:
+            raise BadConfig(f"{path}: no such file; `jaga-central helper init` makes one") from why
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
+            raise BadConfig(f"{path}: {why}") from why
+        except ValidationError as why:
+            raise BadConfig(f"{path}: {in_one_line(why)}") from why
+        folder = path.resolve().parent
         return config.model_copy(
-            update={
-                "credentials": folder / config.credentials,
-                "revocations": folder / config.revocations,
-                "records": beside(folder, config.records),
-            }
+            update={"credentials": folder / config.credentials, "records": beside(folder, config.records)}
         )

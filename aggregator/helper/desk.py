@@ -2,9 +2,10 @@
 
 It adds up the masks of a group only where
 - the group has at least `min_cohort` nodes, each with a certificate of the federation, and each approved by the
-  helper's own organisation: a leader cannot fill a group with nodes of its making;
-- no node of it was counted in the round before: no two sums of its training, or of its evaluation, differ by one node;
-- every seed was sealed by its node for this very part of this round, and was never used.
+  helper's own organisation, with the key that it was approved with or counted with first: a leader cannot fill a group
+  with nodes of its making, nor have its authority certify other keys under approved names;
+- no node of it was counted in this sum before: no two answers about one sum differ by one node;
+- every seed was sealed by its node for this very sum, and was never used.
 
 What it answers is written down before it is sent. The same request, asked again because the answer was lost, gets the
 same answer; nothing else about these nodes is ever answered for this round.
@@ -13,12 +14,12 @@ same answer; nothing else about these nodes is ever answered for this round.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
 
-from aggregator.helper.records import HelperRecords, NotCounted, Round
+from aggregator.helper.records import HelperRecords, NotCounted, Sum
 from privacy.identity.certificates import Certificate, Role
 from privacy.identity.keys import PrivateKeys
 from privacy.secure_sum.exchange import SumRefusal, SumRequest, SumShare
@@ -69,7 +70,7 @@ class HelperDesk:
             seeds = self._seeds(run_id, request)
             hashes = {party: hashlib.sha256(seed).digest() for party, seed in seeds.items()}
             digest = hashlib.sha256(msgspec.msgpack.encode((run_id, request))).digest()
-            self._records.count(Round(run_id, request.round_number, request.part), digest, hashes)
+            self._records.count(Sum(run_id, request.round_number, request.part), digest, hashes)
         except NotCounted as no:
             log.warning("a group is not answered for", run=f"{run_id:016x}", round=request.round_number, why=str(no))
             return SumShare(refusal=no.refusal, because_of=no.because_of)
@@ -83,24 +84,37 @@ class HelperDesk:
         parties = list(request.seeds)
         if len(parties) < self._min_cohort:
             raise NotCounted(SumRefusal.TOO_FEW, parties)
-        approved = self._records.approved()
-        strangers = [party for party in parties if party not in approved]
-        if strangers:
-            raise NotCounted(SumRefusal.NOT_APPROVED, strangers)
-        certificates = {party: self._certificate_of(party) for party in parties}
-        unknown = [p for p, certificate in certificates.items() if certificate is None or certificate.role != Role.NODE]
-        if unknown:
-            raise NotCounted(SumRefusal.UNKNOWN, unknown)
+        certificates = self._approved(parties)
         purpose = Purpose(self._federation, run_id, request.round_number, request.part)
         seeds: dict[str, bytes] = {}
         bad: list[str] = []
         for party, sealed in request.seeds.items():
-            certificate = certificates[party]
             try:
-                if certificate is not None:
-                    seeds[party] = open_seed(self._keys, certificate, purpose, sealed)
+                seeds[party] = open_seed(self._keys, certificates[party], purpose, sealed)
             except BadSeed:
                 bad.append(party)
         if bad:
             raise NotCounted(SumRefusal.BAD_SEED, bad)
         return seeds
+
+    def _approved(self, parties: Sequence[str]) -> dict[str, Certificate]:
+        """The certificates of these nodes, where all are approved with the keys that they have."""
+        approved = self._records.approved()
+        strangers = [party for party in parties if party not in approved]
+        if strangers:
+            raise NotCounted(SumRefusal.NOT_APPROVED, strangers)
+        found = {party: self._certificate_of(party) for party in parties}
+        certificates = {p: one for p, one in found.items() if one is not None and one.role is Role.NODE}
+        if unknown := [party for party in parties if party not in certificates]:
+            raise NotCounted(SumRefusal.UNKNOWN, unknown)
+        keys = {party: key_digest(certificate) for party, certificate in certificates.items()}
+        if changed := [party for party in parties if approved[party].key not in (None, keys[party])]:
+            raise NotCounted(SumRefusal.OTHER_KEY, changed)
+        if fresh := {party: key for party, key in keys.items() if approved[party].key is None}:
+            self._records.pin(fresh)
+        return certificates
+
+
+def key_digest(certificate: Certificate) -> bytes:
+    """What an approval is bound to."""
+    return hashlib.sha256(certificate.verify_key.public_bytes_raw()).digest()

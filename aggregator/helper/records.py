@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, Double, Integer, LargeBinary, String, delete, select
+from sqlalchemy import BigInteger, Double, Integer, LargeBinary, String, delete, insert, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from aggregator.records.database import Records
-from privacy.secure_sum.exchange import SumRefusal
-from privacy.secure_sum.seeds import Part
+from privacy.secure_sum.exchange import Part, SumRefusal
 
 VERSION = 1
 
@@ -35,16 +35,28 @@ class ApprovedRow(HelperBase):
 
     party: Mapped[str] = mapped_column(String(64), primary_key=True)
     approved_at: Mapped[float] = mapped_column(Double)
+    key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """SHA-256 of its verify key: given with the approval, or that of the first certificate which counted. The authority
+    may be the leader's own, and could certify another key under this name."""
+
+
+class RevokedRow(HelperBase):
+    """A certificate that this organisation believes no longer, whatever the authority says."""
+
+    __tablename__ = "revoked_certificates"
+
+    serial: Mapped[str] = mapped_column(String(64), primary_key=True)
+    revoked_at: Mapped[float] = mapped_column(Double)
 
 
 class CountedRow(HelperBase):
-    """That a node's seed was counted in a round, and in which request."""
+    """That a node's seed was counted in a sum, and in which request."""
 
     __tablename__ = "counted"
 
     run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
     round_number: Mapped[int] = mapped_column(Integer, primary_key=True)
-    part: Mapped[str] = mapped_column(String(8), primary_key=True)
+    part: Mapped[Part] = mapped_column(String(16), primary_key=True)
     party: Mapped[str] = mapped_column(String(64), primary_key=True)
     request: Mapped[bytes] = mapped_column(LargeBinary)
     """SHA-256 of the whole request: the same one may be answered again, for its answer can be lost on the way."""
@@ -69,16 +81,24 @@ class NotCounted(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """One part of one round of one run; `run_id` is a uint64."""
+class Sum:
+    """One sum of one round of one run; `run_id` is a uint64."""
 
     run_id: int
-    number: int
+    round_number: int
     part: Part
 
     @property
     def run(self) -> str:
         return f"{self.run_id:016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Since when a node is approved, and with which key; None: whichever it counts with first."""
+
+    at: float
+    key: bytes | None
 
 
 class HelperRecords(Records):
@@ -92,14 +112,16 @@ class HelperRecords(Records):
     tables: ClassVar[type[DeclarativeBase]] = HelperBase
     schema: ClassVar[type[HelperSchemaRow]] = HelperSchemaRow
     version: ClassVar[int] = VERSION
+    added_to_since: ClassVar[int] = VERSION
     owner: ClassVar[str] = "the helper"
 
-    def approve(self, party: str, now: float) -> bool:
-        """Vouch for a node; False where it was approved before."""
+    def approve(self, party: str, now: float, key: bytes | None = None) -> bool:
+        """Vouch for a node, and for one key of it where it is given; False where it was so approved before."""
         with self.session() as session:
-            if session.get(ApprovedRow, party) is not None:
+            row = session.get(ApprovedRow, party)
+            if row is not None and (key is None or row.key == key):
                 return False
-            session.add(ApprovedRow(party=party, approved_at=now))
+            session.merge(ApprovedRow(party=party, approved_at=now, key=key))
         return True
 
     def withdraw(self, party: str) -> bool:
@@ -110,13 +132,32 @@ class HelperRecords(Records):
                 session.delete(row)
         return row is not None
 
-    def approved(self) -> dict[str, float]:
-        """Every approved node, and since when."""
+    def approved(self) -> dict[str, Approval]:
+        """Every approved node."""
         with self.session() as session:
-            return {row.party: row.approved_at for row in session.scalars(select(ApprovedRow))}
+            return {row.party: Approval(row.approved_at, row.key) for row in session.scalars(select(ApprovedRow))}
 
-    def count(self, at: Round, request: bytes, seeds: Mapping[str, bytes]) -> None:
-        """Write down that these nodes are counted in this round, all of them or none.
+    def pin(self, keys: Mapping[str, bytes]) -> None:
+        """From now on these approved nodes have these keys and no others."""
+        with self.session() as session:
+            for party, key in keys.items():
+                session.execute(
+                    update(ApprovedRow).where(ApprovedRow.party == party, ApprovedRow.key.is_(None)).values(key=key)
+                )
+
+    def revoke(self, serials: Iterable[int], now: float) -> None:
+        """Believe these certificates no longer, from the next start on."""
+        with self.session() as session:
+            for serial in serials:
+                session.merge(RevokedRow(serial=f"{serial:x}", revoked_at=now))
+
+    def revoked(self) -> frozenset[int]:
+        """Serial numbers of the certificates that are believed no longer."""
+        with self.session() as session:
+            return frozenset(int(row.serial, 16) for row in session.scalars(select(RevokedRow)))
+
+    def count(self, at: Sum, request: bytes, seeds: Mapping[str, bytes]) -> None:
+        """Write down that these nodes are counted in this sum, all of them or none.
 
         Args:
             request: SHA-256 of the whole request; one that was written down before may be answered again.
@@ -128,7 +169,9 @@ class HelperRecords(Records):
         with self.session() as session:
             rows = session.scalars(
                 select(CountedRow).where(
-                    CountedRow.run_id == at.run, CountedRow.round_number == at.number, CountedRow.part == at.part.value
+                    CountedRow.run_id == at.run,
+                    CountedRow.round_number == at.round_number,
+                    CountedRow.part == at.part,
                 )
             )
             known = {row.party: row.request for row in rows}
@@ -138,6 +181,7 @@ class HelperRecords(Records):
             if again:
                 raise NotCounted(SumRefusal.COUNTED, again)
             digests = list(seeds.values())
+            times = Counter(digests)
             used = {
                 digest
                 for begun in range(0, len(digests), 500)
@@ -145,16 +189,16 @@ class HelperRecords(Records):
                     select(UsedSeedRow.digest).where(UsedSeedRow.digest.in_(digests[begun : begun + 500]))
                 )
             }
-            doubled = [party for party, digest in seeds.items() if digest in used or digests.count(digest) > 1]
+            doubled = [party for party, digest in seeds.items() if digest in used or times[digest] > 1]
             if doubled:
                 raise NotCounted(SumRefusal.SEED_USED, doubled)
             last = session.scalar(select(UsedSeedRow.sequence).order_by(UsedSeedRow.sequence.desc()).limit(1)) or 0
-            for place, (party, digest) in enumerate(seeds.items(), start=1):
-                row = CountedRow(
-                    run_id=at.run, round_number=at.number, part=at.part.value, party=party, request=request
-                )
-                session.add(row)
-                session.add(UsedSeedRow(digest=digest, sequence=last + place))
+            counted = {"run_id": at.run, "round_number": at.round_number, "part": at.part, "request": request}
+            session.execute(insert(CountedRow), [{**counted, "party": party} for party in seeds])
+            session.execute(
+                insert(UsedSeedRow),
+                [{"digest": digest, "sequence": last + place} for place, digest in enumerate(digests, start=1)],
+            )
 
     def forget_run(self, run_id: int) -> None:
         """Drop what was counted in a run that is over; seeds stay known for good."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aggregator.config import BadConfig
 from aggregator.keys.limits import DAY_S, Limits
-from aggregator.settings import FileSettings, beside
 from privacy.boundary.messages import MAX_CASE_KEYS, Region
 
 
@@ -52,7 +52,7 @@ class ExportsTable(_Table):
     max_keys: Annotated[int, Field(ge=1, le=50_000)] = 20_000
 
 
-class HealthConfig(FileSettings):
+class HealthConfig(BaseSettings):
     """The health authority's process; paths are relative to the file's own folder.
 
     Attributes:
@@ -69,9 +69,20 @@ class HealthConfig(FileSettings):
     export_key: Path = Path("export.key")
     export_key_id: str = "510"
     export_key_version: str = "v1"
-    clinics: dict[str, str] = Field(default_factory=dict)
+    clinics: dict[str, str] = {}
     limits: LimitsTable = LimitsTable()
     exports: ExportsTable = ExportsTable()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
 
     @classmethod
     def load(cls, path: Path) -> HealthConfig:
@@ -80,15 +91,27 @@ class HealthConfig(FileSettings):
         Raises:
             BadConfig: naming the file and each wrong key.
         """
-        config = cls.read(path, "jaga-central keys init")
+        try:
+            values: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+            config = cls(**values)
+        except FileNotFoundError as why:
+            raise BadConfig(f"{path}: no such file; `jaga-central keys init` makes one") from why
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
+            raise BadConfig(f"{path}: {why}") from why
+        except ValidationError as why:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in why.errors())
+            raise BadConfig(f"{path}: {wrong}") from why
         for party, region in config.clinics.items():
             checked_region(region, f"{path}: clinics.{party}")
         folder = path.resolve().parent
+        prefix = "sqlite:///"
+        file = config.records.removeprefix(prefix)
+        records = config.records if file == config.records or file.startswith("/") else f"{prefix}{folder / file}"
         return config.model_copy(
             update={
                 "credentials": folder / config.credentials,
                 "export_key": folder / config.export_key,
-                "records": beside(folder, config.records),
+                "records": records,
             }
         )
 

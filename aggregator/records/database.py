@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from sqlalchemy import Engine, create_engine, event, inspect, select
+from sqlalchemy import Engine, create_engine, event, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from aggregator.records.schema import VERSION, Base, SchemaRow
+from aggregator.records.schema import ADDED_TO_SINCE, VERSION, Base, SchemaRow
 
 BUSY_TIMEOUT_S = 30
 
@@ -31,6 +31,7 @@ class Records:
         tables: the base of all its tables.
         schema: the table that holds their version, in one row.
         version: which one this program knows.
+        added_to_since: the oldest version that lacks nothing but whole tables.
         owner: whose records these are, for errors.
 
     Raises:
@@ -41,6 +42,7 @@ class Records:
     tables: ClassVar[type[DeclarativeBase]] = Base
     schema: ClassVar[type[Any]] = SchemaRow
     version: ClassVar[int] = VERSION
+    added_to_since: ClassVar[int] = ADDED_TO_SINCE
     owner: ClassVar[str] = "Jaga"
 
     def __init__(self, url: str) -> None:
@@ -90,6 +92,11 @@ class Records:
             raise WrongSchema(f"records {self.address}: another program's database; give {self.owner} one of its own")
         with Session(self.engine) as session:
             version = session.scalar(select(self.schema.version))
+        if version is not None and self.added_to_since <= version < self.version:
+            self.tables.metadata.create_all(self.engine)
+            with Session(self.engine) as session, session.begin():
+                session.execute(update(self.schema).values(version=self.version))
+            return
         if version != self.version:
             raise WrongSchema(
                 f"records {self.address} have schema version {version}, this Jaga needs {self.version}: use the Jaga "

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from aggregator.records.database import Records, RecordsError
-from aggregator.records.schema import NodeRow, Part, ParticipantRow, PartState, Phase, RoundRow, RunRow, RunState
+from aggregator.records.schema import NodeRow, ParticipantRow, PartState, Phase, RoundRow, RunRow, RunState
+from privacy.secure_sum.exchange import Part
 
 
 class UnknownRun(RecordsError):

@@ -17,16 +17,8 @@ from sqlalchemy.orm import Session
 
 from aggregator.records.database import Records, RecordsError
 from aggregator.records.models import store
-from aggregator.records.schema import (
-    ModelRow,
-    Part,
-    ParticipantRow,
-    PartState,
-    Phase,
-    RoundRow,
-    RunRow,
-    RunState,
-)
+from aggregator.records.schema import ModelRow, ParticipantRow, PartState, Phase, RoundRow, RunRow, RunState
+from privacy.secure_sum.exchange import Part
 
 
 class OtherRunFile(RecordsError):
@@ -230,20 +222,20 @@ class Journal:
 
     def finish(self) -> None:
         """All rounds are done."""
-        with self._holding() as session:
+        with self.holding() as session:
             row = session.get_one(RunRow, self.run_id)
             row.state, row.finished_at = RunState.FINISHED, row.finished_at or time.time()
 
     def stop(self, why: str) -> None:
         """Note why the run does not go on for now."""
-        with self._holding() as session:
+        with self.holding() as session:
             row = session.get_one(RunRow, self.run_id)
             row.state, row.note = RunState.STOPPED, why
 
     # --- inside a transaction ----------------------------------------------------------------------------------------
 
     @contextmanager
-    def _holding(self) -> Iterator[Session]:
+    def holding(self) -> Iterator[Session]:
         """A transaction that goes on only while this coordinator holds the run; compare-and-set."""
         with self.records.session() as session:
             claimed: CursorResult[Any] = session.execute(  # type: ignore[assignment]
@@ -259,7 +251,7 @@ class Journal:
 
     @contextmanager
     def _writing(self, number: int, phase: Phase | None) -> Iterator[Session]:
-        with self._holding() as session:
+        with self.holding() as session:
             found = session.scalar(
                 select(RoundRow.phase).where(RoundRow.run_id == self.run_id, RoundRow.number == number)
             )

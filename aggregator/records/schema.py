@@ -12,8 +12,11 @@ from typing import Any
 from sqlalchemy import JSON, Dialect, Double, ForeignKey, ForeignKeyConstraint, LargeBinary, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-VERSION = 1
-"""Raised whenever a table changes; records of another version are refused."""
+from privacy.secure_sum.exchange import Part
+
+VERSION, ADDED_TO_SINCE = 2, 1
+"""Raised whenever a table changes; records of another version are refused. Since the second one tables were only added:
+such records get the new ones."""
 
 NAME_LENGTH = 64
 HEX_SHA256 = 64
@@ -52,13 +55,6 @@ class Phase(StrEnum):
     TRAINED = "trained"
     EVALUATING = "evaluating"
     FINISHED = "finished"
-
-
-class Part(StrEnum):
-    """The two things that a node can be asked for in a round."""
-
-    TRAIN = "train"
-    EVALUATE = "evaluate"
 
 
 class PartState(StrEnum):
@@ -167,3 +163,17 @@ class ParticipantRow(Base):
     refusal: Mapped[str | None] = mapped_column(String(NAME_LENGTH * 2))
     epsilon: Mapped[float | None] = mapped_column(Double)
     """What the node says it has spent in all, where its metrics have an `epsilon`."""
+
+
+class SumRow(Base):
+    """Which nodes a group of a secure sum was closed with, before the helper was asked: it answers for one set only."""
+
+    __tablename__ = "sums"
+    __table_args__ = (ForeignKeyConstraint(["run_id", "number"], ["rounds.run_id", "rounds.number"]),)
+
+    run_id: Mapped[int] = mapped_column(UInt64, primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    part: Mapped[Part] = mapped_column(String(16), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True)
+    nodes: Mapped[list[str]] = mapped_column(JSON)
+    """As hex."""

@@ -2,7 +2,7 @@
 
 Numbers, texts, lists, dictionaries and NumPy arrays are kept, in msgpack; nothing is pickled, so reading a snapshot
 runs no code. `current_arrays`, Flower's name for the model that a round began with, is left out: it is kept as the
-model, and `configure_train` sets it again.
+model, and `configure_train` sets it again. A strategy of ours may name more that is none, in `not_state`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _snapshot(strategy: Strategy) -> Snapshot:
     for name, value in vars(strategy).items():
         if isinstance(value, Strategy):
             inner[name] = _snapshot(value)
-        elif name not in NOT_STATE and not callable(value):
+        elif name not in NOT_STATE | getattr(strategy, "not_state", frozenset()) and not callable(value):
             _check(f"{type(strategy).__name__}.{name}", value)
             attributes[name] = value
     return Snapshot(VERSION, type(strategy).__name__, attributes, inner)

@@ -85,6 +85,13 @@ class Streaming(Strategy):
         self.inner.summary()
 
 
+def innermost(strategy: Strategy) -> Strategy:
+    """The strategy inside all wrappers: the one whose options say who takes part and what weighs."""
+    while isinstance(inner := getattr(strategy, "inner", None), Strategy):
+        strategy = inner
+    return strategy
+
+
 class RunningMean:
     """The weighted mean of replies, as sums that grow with the model and not with their number.
 

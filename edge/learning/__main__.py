@@ -13,20 +13,22 @@ from typing import BinaryIO
 
 import structlog
 
-from edge.learning.masking import Masking
-from edge.learning.protocol import Request, Response, Workplace, read_frame, write_frame
+from edge.learning.protocol import Masked, Request, Response, Workplace, read_frame, write_frame
 from edge.learning.site import Refused, Site
 from edge.store.database import Database
 from privacy.accounting.ledger import Budget, PrivacyLedger
 from privacy.boundary import flower
 from privacy.boundary.arrays import BadArrays, arrays_of, pack, unpack
 from privacy.boundary.messages import Encoding, Refusal
+from privacy.secure_sum.terms import SEED, TERMS, SumTerms
 
 flower.quieten()
 
 import torch  # noqa: E402  (after the adapter has told Flower to be quiet and to phone nobody)
-from flwr.app import Context, RecordDict  # noqa: E402
+from flwr.app import Context, Message, RecordDict  # noqa: E402
 from flwr.clientapp import ClientApp  # noqa: E402
+
+from edge.learning.masking import secure_sum_mod, terms_of  # noqa: E402
 
 log = structlog.get_logger()
 
@@ -73,9 +75,12 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
     except (flower.BadFlowerMessage, BadArrays) as why:
         return _refused(Refusal.BAD_MODEL, str(why))
     base = arrays_of(message)
-    masking = Masking(request.helper, required=workplace.masked_only)
     try:
-        reply = masking(message, context, app)
+        terms = terms_of(message)
+        if terms is None and workplace.only_masked:
+            return _refused(Refusal.UNMASKED, "the run file has no [secure_sum], or the centre left it out")
+        reply = secure_sum_mod(message, context, app)
+        masked = _masked(reply, terms)
         arrays = arrays_of(reply) if reply.has_content() else {}
         packed, sizes = pack(arrays, request.encoding, base)
     except Refused as no:
@@ -86,7 +91,17 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
     if reply.has_error():
         return _refused(Refusal.TRAINING_FAILED, str(reply.error.reason))
     state = memoryview(flower.context_bytes(context)) if context.state else None
-    return Response(memoryview(flower.head_of(reply)), sizes, state, share=masking.share), packed
+    return Response(memoryview(flower.head_of(reply)), sizes, state, masked=masked), packed
+
+
+def _masked(reply: Message, terms: SumTerms | None) -> Masked | None:
+    """The seed, taken out of the reply."""
+    if terms is None or reply.has_error():
+        return None
+    seed = flower.config_records(reply.content)[TERMS].pop(SEED)
+    if not isinstance(seed, bytes):
+        raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")
+    return Masked(terms.helper, terms.round_number, terms.part, seed)
 
 
 def _refused(refusal: Refusal, detail: str) -> tuple[Response, bytes]:

@@ -1,123 +1,93 @@
-"""A Flower mod that turns an app's reply into one share of a secure sum; the app knows nothing of it.
+"""A node's part in a secure sum: a Flower mod that turns a reply into one half of itself.
 
-    task with terms -> terms taken out -> app -> reply -> one vector -> leader's share + a seed for the helper
-
-The centre puts the terms into the task (`privacy.secure_sum.terms`). Without them the mod passes everything through,
-unless this node answers under a secure sum only. Whatever the app measured goes inside the masked vector: beside it the
-reply names its metrics, and holds no number in the clear.
+It stands in front of any `ClientApp`. Where a task brings the terms of a sum, the app sees the task without them, and
+its reply leaves as two shares: masked ring elements, which mean nothing, and a fresh seed, which the node seals to the
+helper (`edge.seeds`). The update is what the reply's arrays changed by against the task's own; weight and metrics go
+into the sum with it, so no number of this node is in the clear.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import structlog
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from numpy.typing import NDArray
 
-from edge.learning.protocol import HelperShare
 from edge.learning.site import Refused
-from privacy.boundary.arrays import array_view
-from privacy.boundary.flower import array_records, metric_records, with_content
+from privacy.boundary.arrays import NUMPY, array_view
+from privacy.boundary.flower import array_records, config_records, metric_records, with_content
 from privacy.boundary.messages import Refusal
+from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.fixed_point import NotEncodable
 from privacy.secure_sum.sums import split
-from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SHARE, TERMS, BadTerms, Part, SumTerms
-from privacy.secure_sum.vector import Vector, contribution
+from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, BadTerms, SumTerms
+from privacy.secure_sum.vector import VectorMismatch, contribution
 
-log = structlog.get_logger()
-
-Arrays = dict[str, NDArray[Any]]
+App = Callable[[Message, Context], Message]
 
 
-class Masking:
-    """The mod for one task.
-
-    Args:
-        helper: the party whose certificate this node trusts at this moment; None where there is none.
-        required: refuse a task without terms.
-
-    Attributes:
-        share: what the helper gets; None where the reply is not masked.
-
-    Raises (when called):
-        Refused: UNMASKED, BAD_TERMS or NO_HELPER before the app runs, NOT_SUMMABLE after it did.
-    """
-
-    def __init__(self, helper: str | None, *, required: bool) -> None:
-        self.share: HelperShare | None = None
-        self._helper = helper
-        self._required = required
-
-    def __call__(self, message: Message, context: Context, call_next: Callable[[Message, Context], Message]) -> Message:
-        if TERMS not in message.content:
-            if self._required:
-                raise Refused(Refusal.UNMASKED, "the task names no terms of a secure sum")
-            return call_next(message, context)
-        terms = self._accepted(message)
-        base = _model(message) if terms.part is Part.TRAIN else {}
-        del message.content[TERMS]
-        reply = call_next(message, context)
-        if reply.has_error():
-            return reply
-        names, vector = _coded(terms, base, reply)
-        shares = split(vector)
-        self.share = HelperShare(terms.helper, terms.round_number, terms.part, shares.seed)
-        masked = ArrayRecord(
-            {ELEMENTS: Array(np.asarray(shares.leader.elements)), SCALARS: Array(np.asarray(shares.leader.scalars))}
-        )
-        return with_content(reply, RecordDict({SHARE: masked, TERMS: ConfigRecord({METRICS: names})}))
-
-    def _accepted(self, message: Message) -> SumTerms:
-        found = message.content[TERMS]
-        try:
-            terms = SumTerms.of(found if isinstance(found, ConfigRecord) else {})
-        except BadTerms as why:
-            raise Refused(Refusal.BAD_TERMS, str(why)) from why
-        asked = message.metadata.message_type.partition(".")[0]
-        if asked != terms.part.value:
-            raise Refused(Refusal.BAD_TERMS, f"terms of a sum of {terms.part.value} in a task to {asked}")
-        if terms.helper != self._helper:
-            raise Refused(Refusal.NO_HELPER, f"the terms name helper {terms.helper!r}, trusted here: {self._helper!r}")
-        return terms
-
-
-def _model(message: Message) -> Arrays:
-    """The arrays that the task brought, by name."""
-    records = list(array_records(message.content).values())
-    if len(records) != 1:
-        raise Refused(Refusal.BAD_TERMS, f"a sum is of changes to one record of arrays, the task has {len(records)}")
-    return {name: array_view(array) for name, array in records[0].items()}
-
-
-def _coded(terms: SumTerms, base: Arrays, reply: Message) -> tuple[list[str], Vector]:
-    """The names of the metrics, and the reply as one vector.
+def terms_of(message: Message) -> SumTerms | None:
+    """The terms of the sum that a task belongs to; None where it belongs to none.
 
     Raises:
-        Refused: NOT_SUMMABLE, with what a sum cannot hold.
+        Refused: BAD_TASK, the terms cannot be read.
     """
-    arrays = list(array_records(reply.content).values())
-    metrics = list(metric_records(reply.content).values())
-    if len(metrics) != 1 or len(arrays) != (terms.part is Part.TRAIN) or len(reply.content) != len(arrays) + 1:
-        raise _not_summable(f"records {list(reply.content)}: one of metrics, and in training one of arrays, add up")
-    measured = {name: float(value) for name, value in metrics[0].items() if not isinstance(value, list)}
-    if lists := sorted(set(metrics[0]) - set(measured)):
-        raise _not_summable(f"metrics {lists} are lists, and single numbers add up")
-    if terms.weighted_by not in measured:
-        raise _not_summable(f"metrics {sorted(measured)} have no weight {terms.weighted_by!r}")
-    weight = measured.pop(terms.weighted_by)
-    trained = {name: array_view(array) for record in arrays for name, array in record.items()}
-    if set(trained) == set(base):
-        trained = {name: trained[name] for name in base}
+    record = config_records(message.content).get(TERMS)
+    if record is None:
+        return None
     try:
-        vector = contribution(terms.plan, base, trained, weight, measured)
-    except (ValueError, TypeError) as why:
-        raise _not_summable(str(why)) from why
-    if vector.saturated:
-        log.warning("values beyond the sum's bounds were set to them", values=vector.saturated)
-    return sorted(measured), vector
+        return SumTerms.of(record)
+    except BadTerms as why:
+        raise Refused(Refusal.BAD_TASK, str(why)) from why
 
 
-def _not_summable(detail: str) -> Refused:
-    return Refused(Refusal.NOT_SUMMABLE, detail)
+def secure_sum_mod(message: Message, context: Context, app: App) -> Message:
+    """The mod. The seed is in the reply's config record `TERMS`, for whoever sends the reply to take out and seal.
+
+    Raises:
+        Refused: BAD_TASK, or NOT_SUMMABLE: the reply is more than an update, a weight and numbers.
+    """
+    terms = terms_of(message)
+    if terms is None:
+        return app(message, context)
+    plain = RecordDict({name: record for name, record in message.content.items() if name != TERMS})
+    base = _arrays(plain) if terms.part is Part.TRAIN else {}
+    reply = app(with_content(message, plain), context)
+    if reply.has_error():
+        return reply
+    metrics = _metrics(reply.content)
+    if terms.weighted_by not in metrics:
+        raise Refused(Refusal.NOT_SUMMABLE, f"the reply has no metric {terms.weighted_by!r} to weigh it by")
+    weight = metrics.pop(terms.weighted_by)
+    try:
+        vector = contribution(terms.plan, base, _arrays(reply.content), weight, metrics)
+    except (VectorMismatch, NotEncodable) as why:
+        raise Refused(Refusal.NOT_SUMMABLE, str(why)) from why
+    shares = split(vector)
+    arrays = ArrayRecord({ELEMENTS: Array(shares.leader.elements), SCALARS: Array(shares.leader.scalars)})
+    config = ConfigRecord({METRICS: sorted(metrics), SEED: shares.seed})
+    return with_content(reply, RecordDict({SHARE: arrays, TERMS: config}))
+
+
+def _arrays(content: RecordDict) -> dict[str, NDArray[np.floating]]:
+    records = list(array_records(content).values())
+    if len(records) > 1:
+        raise Refused(Refusal.NOT_SUMMABLE, f"{len(records)} array records, and a sum is over one")
+    found: dict[str, NDArray[np.floating]] = {}
+    for name, array in records[0].items() if records else ():
+        values = array_view(array) if array.stype == NUMPY else None
+        if values is None or values.dtype.kind not in "fiu":
+            raise Refused(Refusal.NOT_SUMMABLE, f"array {name!r} is {array.dtype} as {array.stype}, not numbers")
+        found[name] = values
+    return found
+
+
+def _metrics(content: RecordDict) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for record in metric_records(content).values():
+        for name, value in record.items():
+            if isinstance(value, list) or name in found:
+                raise Refused(Refusal.NOT_SUMMABLE, f"metric {name!r} is a list, or comes twice")
+            found[name] = float(value)
+    return found

@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from privacy.boundary.messages import Encoding, Refusal
-from privacy.secure_sum.seeds import Part
+from privacy.secure_sum.exchange import Part
 
 LENGTHS = struct.Struct(">QQ")
 PIPE_BYTES = 1 << 20
@@ -25,7 +25,7 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         app: `module:object` of a Flower `ClientApp`, or of a function that makes one from a `Site`.
         node_config: what a Flower app reads in `context.node_config`.
-        masked_only: refuse a task that is not part of a secure sum.
+        only_masked: refuse what is not part of a secure sum.
     """
 
     database: str
@@ -37,25 +37,26 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     record_lifetime_s: float
     threads: int
     node_config: dict[str, str | int | float | bool]
-    masked_only: bool = False
+    only_masked: bool = False
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One task: the Flower message and the app's state from before. The joined arrays of its blob are its bulk.
-
-    Attributes:
-        helper: party of the second organisation, where the node has a certificate of it to seal to.
-    """
+    """One task: the Flower message and the app's state from before. The joined arrays of its blob are its bulk."""
 
     flower: memoryview
     sizes: list[int]
     encoding: Encoding
     context: memoryview | None
-    helper: str | None = None
 
 
-class HelperShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The helper's share of a masked reply: a seed of 32 bytes, in the clear, from the trainer to its own node."""
+class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That the reply's arrays are a masked share of a sum, and what unmasks them: it leaves the node sealed alone.
+
+    Attributes:
+        helper: party of the helper that the seed is for.
+        round_number, part: of the sum.
+        seed: 32 bytes.
+    """
 
     helper: str
     round_number: int
@@ -63,15 +64,13 @@ class HelperShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: bytes
 
     def __repr__(self) -> str:
-        return f"HelperShare({self.helper!r}, {self.round_number}, {self.part.value!r})"  # a seed is in no log
+        return f"<Masked for {self.helper}, round {self.round_number}, {self.part}>"
 
 
 class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What came of it: a reply and the app's new state, or a refusal. The packed arrays are its bulk.
 
-    Attributes:
-        detail: stays on the node.
-        share: where the reply is one share of a secure sum, the other one.
+    `detail` stays on the node.
     """
 
     flower: memoryview = memoryview(b"")
@@ -79,7 +78,7 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: memoryview | None = None
     refusal: Refusal | None = None
     detail: str = ""
-    share: HelperShare | None = None
+    masked: Masked | None = None
 
 
 def write_frame(stream: BinaryIO, frame: msgspec.Struct, bulk: bytes | memoryview = b"") -> None:

@@ -97,8 +97,8 @@ class Directory:
             Kind.CLAIM: f"{header.run_id:016x}",
             Kind.CASE: header.sender,
             Kind.KEYS: address and address.owner,  # a region, which the body has to name too
-            Kind.SUM_REQUEST: header.recipient,
-            Kind.SUM_SHARE: header.recipient,
+            Kind.SUM: header.recipient,
+            Kind.SHARE: header.recipient,
         }.get(header.kind)
         if address is None or address.kind is not header.kind or address.owner != owner:
             raise Rejected(Reason.WRONG_TOPIC, f"a {header.kind} of {header.sender} on {topic}")

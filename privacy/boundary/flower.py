@@ -13,7 +13,7 @@ os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # before the first import of flwr: n
 import logging
 from collections.abc import Iterator, Mapping
 
-from flwr.app import Array, ArrayRecord, Context, Error, Message, Metadata, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, Metadata, MetricRecord, RecordDict
 
 # --- not public ------------------------------------------------------------------------------------------------------
 from flwr.app.message import make_message
@@ -79,6 +79,11 @@ def array_records(content: RecordDict) -> dict[str, ArrayRecord]:
 def metric_records(content: RecordDict) -> dict[str, MetricRecord]:
     """The metric records of a message's content, by name; see `array_records`."""
     return {name: record for name, record in content.items() if isinstance(record, MetricRecord)}
+
+
+def config_records(content: RecordDict) -> dict[str, ConfigRecord]:
+    """The config records of a message's content, by name; see `array_records`."""
+    return {name: record for name, record in content.items() if isinstance(record, ConfigRecord)}
 
 
 def head_of(message: Message) -> bytes:

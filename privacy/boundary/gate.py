@@ -36,7 +36,7 @@ class Unaccounted(PermissionError):
 
 
 class Unmasked(PermissionError):
-    """A reply is not part of a secure sum, and this node answers in no other way."""
+    """A reply is no share of a secure sum, and this node lets nothing else out."""
 
 
 class Unconsented(PermissionError):
@@ -91,7 +91,7 @@ class Gate:
 
     Args:
         allow_unaccounted: let replies of apps without a ledger entry out too; the audit log says so each time.
-        masked_only: let content out only as one share of a secure sum, with the other one sealed beside it.
+        only_masked: let nothing out that is no share of a secure sum.
     """
 
     def __init__(
@@ -101,28 +101,30 @@ class Gate:
         ledger: PrivacyLedger,
         *,
         allow_unaccounted: bool = False,
-        masked_only: bool = False,
+        only_masked: bool = False,
     ) -> None:
         self._identity = identity
         self._audit = audit
         self._ledger = ledger
         self._allow_unaccounted = allow_unaccounted
-        self._masked_only = masked_only
+        self._only_masked = only_masked
 
     def release(self, task: Header, reply: Reply, recipient: Certificate) -> Released:
         """Let out the reply to `task`; what goes out is in the audit log when this returns.
 
         Raises:
             Unaccounted: the reply carries content, and no spent ledger entry pays for it.
-            Unmasked: the reply carries content in the clear, and this node lets out shares of a secure sum alone.
+            Unmasked: it carries content in the clear, which this node does not let out.
         """
-        if reply.refusal is None and reply.seed is None and self._masked_only:
-            raise Unmasked(f"reply to task {task.message_id.hex()} is not masked, and secure_sum is required here")
         entries = self._ledger.spent_entries(task.message_id)
         if reply.refusal is None and not entries and not self._allow_unaccounted:
             raise Unaccounted(
                 f"reply to task {task.message_id.hex()} has no spent ledger entry: its app must use a mechanism that "
                 "reserves budget, or the node's owner must allow unaccounted apps"
+            )
+        if self._only_masked and reply.refusal is None and reply.seed is None:
+            raise Unmasked(
+                f"reply to task {task.message_id.hex()} is no share of a secure sum, which this node demands"
             )
         now = time.time()
         header = Header(
@@ -185,8 +187,5 @@ class Gate:
 def _note(reply: Reply, *, paid: bool) -> str:
     if reply.refusal is not None:
         return f"refused: {Refusal(reply.refusal).value}"
-    what = "model update and noised metrics" if reply.seed is None else "masked share of a sum"
-    if paid:
-        return what
-    unpaid = "unaccounted: this app keeps no privacy ledger"
-    return unpaid if reply.seed is None else f"{what}; {unpaid}"
+    what = "model update and noised metrics" if paid else "unaccounted: this app keeps no privacy ledger"
+    return what if reply.seed is None else f"masked share of a sum: {what}"

@@ -11,8 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from privacy.secure_sum.exchange import SumRequest, SumShare
-from privacy.secure_sum.seeds import SEALED_SEED_BYTES, SIGNATURE_BYTES, SealedSeed
+from privacy.secure_sum.exchange import SEALED_SEED_BYTES, SIGNATURE_BYTES, SealedSeed, SumRequest, SumShare
 
 MESSAGE_ID_BYTES = 16
 DIGEST_BYTES = 32
@@ -20,10 +19,9 @@ EVERYONE = "*"
 SMALL_BYTES = 1024
 SIZE_BYTES = 9
 """Of a number in msgpack, at most."""
-PARTY_BYTES = 72
-"""Of a party's name in msgpack, at most, as far as nodes go."""
-SEED_BYTES = SEALED_SEED_BYTES + SIGNATURE_BYTES + 8
-"""Of a `SealedSeed` in msgpack, at most."""
+NAME_SIZE_BYTES = 4 * 64 + 5
+SEED_SIZE_BYTES = SEALED_SEED_BYTES + SIGNATURE_BYTES + NAME_SIZE_BYTES + 16
+"""Of a sealed seed and the name of its node."""
 
 Id = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
@@ -55,8 +53,8 @@ class Kind(StrEnum):
     CLAIM = "claim"
     CASE = "case"
     KEYS = "keys"
-    SUM_REQUEST = "sum-request"
-    SUM_SHARE = "sum-share"
+    SUM = "sum"
+    SHARE = "share"
 
 
 class Encoding(StrEnum):
@@ -81,9 +79,8 @@ class Refusal(StrEnum):
     GAVE_UP = "training was interrupted too often"
     BAD_MODEL = "model did not arrive intact"
     BAD_REPLY = "reply could not be used by the centre"
-    UNMASKED = "this node answers under a secure sum only"
-    BAD_TERMS = "terms of the secure sum not acceptable to this node"
-    NO_HELPER = "no certificate of the second organisation that this node trusts"
+    UNMASKED = "task has no secure sum, and this node demands one"
+    NO_HELPER = "no helper that this node trusts for a secure sum"
     NOT_SUMMABLE = "reply cannot be part of a secure sum"
 
 
@@ -133,8 +130,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node's answer: a Flower message whose array bytes follow, packed; or why there is none.
 
-    Where it has a `seed`, its arrays are one share of a secure sum, and the seed, which only the second organisation
-    can open, is the other.
+    `seed`: where the arrays are a masked share of a secure sum, the helper's share, which the leader cannot open.
     """
 
     flower: memoryview = memoryview(b"")
@@ -192,12 +188,12 @@ BODY: dict[Kind, type[Body]] = {
     Kind.CLAIM: Claim,
     Kind.CASE: Case,
     Kind.KEYS: Keys,
-    Kind.SUM_REQUEST: SumRequest,
-    Kind.SUM_SHARE: SumShare,
+    Kind.SUM: SumRequest,
+    Kind.SHARE: SumShare,
 }
 """The body of a blob is not a struct: it is packed arrays under the key that its task names."""
 
-SEALED = frozenset({Kind.TASK, Kind.REPLY, Kind.CASE, Kind.SUM_REQUEST, Kind.SUM_SHARE})
+SEALED = frozenset({Kind.TASK, Kind.REPLY, Kind.CASE, Kind.SUM, Kind.SHARE})
 """Kinds whose body only the recipient can open."""
 
 
@@ -216,11 +212,12 @@ def encode_into(body: Body, buffer: bytearray, at: int) -> None:
 def size_of(body: Body) -> int:
     """About how many bytes `body` takes, and not less where that matters: so that a buffer need not grow."""
     if isinstance(body, Reply):
-        return len(body.flower) + len(body.arrays) + SIZE_BYTES * len(body.sizes) + SMALL_BYTES + SEED_BYTES
+        seed = 0 if body.seed is None else SEED_SIZE_BYTES
+        return len(body.flower) + len(body.arrays) + SIZE_BYTES * len(body.sizes) + seed + SMALL_BYTES
     if isinstance(body, Keys):
         return len(body.export) + SMALL_BYTES
     if isinstance(body, SumRequest):
-        return (PARTY_BYTES + SEED_BYTES) * len(body.seeds) + SMALL_BYTES
+        return SEED_SIZE_BYTES * len(body.seeds) + SMALL_BYTES
     if isinstance(body, SumShare):
-        return len(body.elements) + len(body.scalars) + PARTY_BYTES * len(body.because_of) + SMALL_BYTES
+        return len(body.elements) + len(body.scalars) + NAME_SIZE_BYTES * len(body.because_of) + SMALL_BYTES
     return SMALL_BYTES

@@ -2,15 +2,15 @@
 
 | topic | retained | written by | read by |
 |---|---|---|---|
-| `jaga/1/presence/{party}` | yes | that party | the centre, the helper, the health authority; nodes read those three |
+| `jaga/1/presence/{party}` | yes | that party | the centre, helper and health authority; nodes read those three's |
 | `jaga/1/task/{party}` | no | the leader | that node |
 | `jaga/1/reply/{party}` | no | that node | the leader |
 | `jaga/1/blob/{sha256}` | yes | the leader | every node |
 | `jaga/1/claim/{run}/{instance}` | yes | the leader | the leader |
 | `jaga/1/case/{party}` | no | that node | the health authority |
 | `jaga/1/keys/{region}/{batch}` | yes | the health authority | every node |
-| `jaga/1/sum-request/{party}` | no | the leader | that helper |
-| `jaga/1/sum-share/{party}` | no | the helper | that leader |
+| `jaga/1/sum/{party}` | no | the leader | that helper |
+| `jaga/1/share/{party}` | no | a helper | that leader |
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ def keys(region: str, batch: str) -> str:
     return f"{PREFIX}/keys/{region}/{batch}"
 
 
-def keys_of(region: str) -> str:
-    """The filter that matches every batch of diagnosis keys of one region."""
-    return keys(region, "+")
-
-
 def sum_request(party: str) -> str:
-    """Where a helper is asked."""
-    return f"{PREFIX}/sum-request/{party}"
+    """Where a helper is asked for its share of a sum."""
+    return f"{PREFIX}/sum/{party}"
 
 
 def sum_share(party: str) -> str:
-    """Where a leader is answered."""
-    return f"{PREFIX}/sum-share/{party}"
+    """Where a leader is given it."""
+    return f"{PREFIX}/share/{party}"
+
+
+def keys_of(region: str) -> str:
+    """The filter that matches every batch of diagnosis keys of one region."""
+    return keys(region, "+")
 
 
 @dataclass(frozen=True, slots=True)

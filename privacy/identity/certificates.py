@@ -7,7 +7,6 @@ sealing key rides in an extension of its own.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -39,10 +38,10 @@ class Role(StrEnum):
     BROKER = "broker"
 
 
+HELPER_PARTY = "helper"
+"""The name of the second aggregator of secure sums: nodes look for its presence, and brokers' access rules name it."""
 HEALTH_PARTY = "health"
 """The health authority's name: nodes look for its presence, and brokers' access rules name it."""
-HELPER_PARTY = "helper"
-"""The second organisation of a secure sum; likewise."""
 
 
 def node_party(node_id: int) -> str:
@@ -68,11 +67,6 @@ def node_id_of(party: str) -> int:
     except ValueError:
         pass
     raise ValueError(f"{party!r} is not the name of a node")
-
-
-def fingerprint(verify_key: Ed25519PublicKey, sealing_key: SealingPublicKey | None) -> str:
-    """SHA-256 of a party's public keys, one after the other, hexadecimal."""
-    return hashlib.sha256(verify_key.public_bytes_raw() + (b"" if sealing_key is None else sealing_key.raw)).hexdigest()
 
 
 def check_name(party: str, role: Role) -> None:
@@ -113,11 +107,6 @@ class Certificate:
     def node_id(self) -> int:
         return node_id_of(self.party)
 
-    @property
-    def fingerprint(self) -> str:
-        """Of both public keys: stays when the certificate is renewed for the same keys."""
-        return fingerprint(self.verify_key, self.sealing_key)
-
 
 @dataclass(frozen=True, slots=True)
 class TrustAnchor:
@@ -136,27 +125,6 @@ class TrustAnchor:
     @property
     def federation(self) -> str:
         return _subject(self.authority, NameOID.ORGANIZATION_NAME)
-
-    def revoked_by(self, crl_pem: bytes) -> frozenset[int]:
-        """The serial numbers on a revocation list of this authority.
-
-        Raises:
-            UntrustedCertificate: it is none, or not of this authority.
-        """
-        try:
-            revoked = x509.load_pem_x509_crl(crl_pem)
-            genuine = revoked.is_signature_valid(self._authority_key())
-        except (ValueError, TypeError, UnsupportedAlgorithm) as why:
-            raise UntrustedCertificate(f"the revocation list cannot be read: {why}") from why
-        if not genuine:
-            raise UntrustedCertificate("the revocation list is not of this federation's authority: get it from there")
-        return frozenset(entry.serial_number for entry in revoked)
-
-    def _authority_key(self) -> Ed25519PublicKey:
-        key = self.authority.public_key()
-        if not isinstance(key, Ed25519PublicKey):
-            raise UntrustedCertificate("the authority's certificate holds no Ed25519 key")
-        return key
 
     def verify(self, der: bytes, *, at: datetime | None = None) -> Certificate:
         """Check issuer, signature, time and contents.

@@ -10,6 +10,7 @@ used once, hence the constant nonce.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -54,6 +55,11 @@ class SealingPublicKey:
     def __post_init__(self) -> None:
         if len(self.raw) != MLKEM_PUBLIC_BYTES + X25519_BYTES:
             raise BadKey(f"a sealing key has {MLKEM_PUBLIC_BYTES + X25519_BYTES} bytes, got {len(self.raw)}")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex, to compare by telephone."""
+        return hashlib.sha256(self.raw).hexdigest()
 
     def seal(self, plaintext: bytes | bytearray | memoryview, *, info: bytes) -> bytes:
         """Close `plaintext` for the key's owner; `info` must be the same at both ends.

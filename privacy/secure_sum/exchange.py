@@ -1,4 +1,4 @@
-"""What leader and helper say to each other about one group of nodes."""
+"""What travels: a node's sealed seed, and what leader and helper say to each other about one group of nodes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,28 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from privacy.secure_sum.seeds import Part, SealedSeed
+from privacy.identity.keys import SEALED_KEY_BYTES, TAG_BYTES
 
+SEED_BYTES = 32
+SEALED_SEED_BYTES = SEALED_KEY_BYTES + SEED_BYTES + TAG_BYTES
+SIGNATURE_BYTES = 64
 MOST_ELEMENTS = 16 * 1024 * 1024
 MOST_SCALARS = 1024
 Party = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class Part(StrEnum):
+    """What of a round is summed: one sum of each a round."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class SealedSeed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The helper's share of a contribution: a seed that the helper alone can open, and its node's signature. 1.3 kB."""
+
+    sealed: Annotated[bytes, msgspec.Meta(min_length=SEALED_SEED_BYTES, max_length=SEALED_SEED_BYTES)]
+    signature: Annotated[bytes, msgspec.Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
 
 
 class SumRefusal(StrEnum):
@@ -19,6 +36,7 @@ class SumRefusal(StrEnum):
 
     TOO_FEW = "fewer nodes than this helper's least cohort"
     NOT_APPROVED = "a node that the helper's own organisation has not approved"
+    OTHER_KEY = "a node that has another key than the one that the helper's organisation approved"
     UNKNOWN = "a node whose certificate the helper has not seen"
     BAD_SEED = "a seed that its node did not seal for this round"
     SEED_USED = "a seed that was used before"
@@ -30,7 +48,8 @@ class SumRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The leader asks for the sum of the masks of one group.
 
     Attributes:
-        round_number: from 1, and `part` of it; the run is in the message's header.
+        round_number: from 1; the run is in the message's header.
+        part: of the round.
         bits: width of the ring of the arrays' elements.
         elements: length of a vector of arrays, and
         scalars: of the weight and the metrics beside it.

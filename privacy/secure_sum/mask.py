@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from privacy.secure_sum.exchange import SEED_BYTES
 from privacy.secure_sum.fixed_point import Ring
-from privacy.secure_sum.seeds import SEED_BYTES
 
 BLOCK_BYTES = 16
 CHUNK_BYTES = 64 * 1024

@@ -1,43 +1,32 @@
 """The helper's share of a contribution: a seed, sealed to the helper and signed by the node.
 
 It travels through the leader, which can neither open it nor make one up: the seal is HPKE to the helper's certificate
-(ML-KEM-768 + X25519), bound to the federation, run and round and to the node; the signature is the node's own.
+(ML-KEM-768 + X25519), bound to the federation, run, round and part and to the node; the signature is the node's own.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, InvalidTag
 
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate
-from privacy.identity.keys import SEALED_KEY_BYTES, TAG_BYTES, PrivateKeys
+from privacy.identity.keys import PrivateKeys
+from privacy.secure_sum.exchange import SEED_BYTES, Part, SealedSeed
 
-SEED_BYTES = 32
 CONTEXT = b"jaga secure sum seed 1\x00"
-SEALED_SEED_BYTES = SEALED_KEY_BYTES + SEED_BYTES + TAG_BYTES
-SIGNATURE_BYTES = 64
 
 
 class BadSeed(ValueError):
     """A sealed seed that does not count; the message says why."""
 
 
-class Part(StrEnum):
-    """What of a round is summed."""
-
-    TRAIN = "train"
-    EVALUATE = "evaluate"
-
-
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a seed is for, and nothing else: one part of one round of one run.
+    """What a seed is for, and nothing else: one sum of one round of one run.
 
     Attributes:
         run_id: uint64.
@@ -51,16 +40,7 @@ class Purpose:
 
     def info(self, party: str) -> bytes:
         """What the seal is bound to."""
-        return CONTEXT + msgspec.msgpack.encode(
-            (self.federation, self.run_id, self.round_number, self.part.value, party)
-        )
-
-
-class SealedSeed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """As it travels: about 1.3 kB."""
-
-    sealed: Annotated[bytes, msgspec.Meta(min_length=SEALED_SEED_BYTES, max_length=SEALED_SEED_BYTES)]
-    signature: Annotated[bytes, msgspec.Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+        return CONTEXT + msgspec.msgpack.encode((self.federation, self.run_id, self.round_number, self.part, party))
 
 
 def seal_seed(node: Identity, helper: Certificate, purpose: Purpose, seed: bytes) -> SealedSeed:
@@ -87,7 +67,9 @@ def open_seed(helper: PrivateKeys, node: Certificate, purpose: Purpose, share: S
         node.verify_key.verify(share.signature, _signed(info, share.sealed))
         seed = helper.open(share.sealed, info=info)
     except InvalidSignature as why:
-        raise BadSeed(f"{node.party} did not sign this seed for round {purpose.round_number}") from why
+        raise BadSeed(
+            f"{node.party} did not sign this seed for {purpose.part} of round {purpose.round_number}"
+        ) from why
     except InvalidTag as why:
         raise BadSeed(f"the seed of {node.party} is sealed to other keys, or for another round") from why
     if len(seed) != SEED_BYTES:

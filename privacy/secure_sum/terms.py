@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from privacy.secure_sum.seeds import Part
+from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.vector import Plan
-
-__all__ = ["ELEMENTS", "METRICS", "SCALARS", "SEED", "SHARE", "TERMS", "BadTerms", "Part", "SumTerms"]
 
 TERMS = "jaga.sum.terms"
 SHARE = "jaga.sum.share"

@@ -125,6 +125,29 @@ def sensing(
     conclude(result, json)
 
 
+@app.command()
+def engine(
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes of a round, in the comparison.")] = 100,
+    turns: Annotated[int, typer.Option(min=1, help="Turns of each framework.")] = 5,
+    most_nodes: Annotated[int, typer.Option(min=10, help="Nodes of the largest round of ours.")] = 10_000,
+    peers: Annotated[
+        Path | None, typer.Option(help="Python of an environment with pfl and Flower's simulation (`make peers`).")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """Our simulation engine beside pfl, Flower's simulation, torch.func and a loop over Opacus."""
+    from simulations.benchmarks.engine import EngineSettings, PeerFailed, run_engine  # noqa: PLC0415  (imports torch)
+
+    standard = Path(".venv-peers/bin/python")
+    settings = EngineSettings(nodes, turns, most_nodes, peers or (standard.absolute() if standard.exists() else None))
+    with tempfile.TemporaryDirectory(prefix="jaga-bench-") as folder:
+        try:
+            result = run_engine(settings, Path(folder), lambda what: err.print(what, style="dim", highlight=False))
+        except (PeerFailed, FileNotFoundError) as why:
+            fail(PROCESS_FAILED, why)
+    conclude(result, json)
+
+
 def conclude(result: Outcome, json: Path | None) -> NoReturn:
     """Show the figures, write them down where wanted, and end with the verdict as status."""
     result.show(out)

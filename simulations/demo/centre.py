@@ -33,43 +33,52 @@ class CentreFailed(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class CentreRun:
+    """What the centre asks of the nodes.
+
+    Attributes:
+        min_cohort: of the secure sum; None without one.
+        sum_bound: largest change of one parameter that is coded.
+    """
+
+    task: Task
+    plan: DpSgdPlan
+    rounds: int
+    deadline_s: float
+    min_cohort: int | None
+    sum_bound: float
+
+
+@dataclass(frozen=True, slots=True)
 class Centre:
     """The centre's folder; its identity is in `folder / "leader"` already."""
 
     folder: Path
 
-    def prepare(
-        self,
-        broker_url: str,
-        sites: list[Site],
-        start: State,
-        plan: DpSgdPlan,
-        *,
-        task: Task,
-        rounds: int,
-        deadline_s: float,
-    ) -> None:
+    def prepare(self, broker_url: str, sites: list[Site], start: State, asked: CentreRun) -> None:
         """Enrol the nodes, register the first model, and write `central.toml` and the run file."""
         write_private(self.folder / "central.toml", tomli_w.dumps({"broker": broker_url}).encode())
         records = self._records()
         try:
             for site in sites:
                 Nodes(records).enrol(site.zone, site.identity.certificate)
-            model = StartModel.of(task, start)
+            model = StartModel.of(asked.task, start)
             Models(records).add(model.card["name"], model.data, dict(model.card))
         finally:
             records.close()
-        run = {
+        run: dict[str, dict[str, object]] = {
             "run": {
                 "name": RUN,
-                "task": task.name,
+                "task": asked.task.name,
                 "model": model.card["name"],
-                "rounds": rounds,
+                "rounds": asked.rounds,
                 "keep_models": "all",
             },
-            "cohort": {"min_nodes": len(sites), "deadline_s": deadline_s},
-            "train": train_table(plan),
+            "cohort": {"min_nodes": len(sites), "deadline_s": asked.deadline_s},
+            "train": {**train_table(asked.plan)},
         }
+        if asked.min_cohort is not None:
+            run["secure_sum"] = {"bound": asked.sum_bound, "min_cohort": asked.min_cohort}
         (self.folder / "run.toml").write_text(tomli_w.dumps(run), "utf-8")
 
     def run(self) -> Iterator[RoundEvent]:

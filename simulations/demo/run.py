@@ -1,8 +1,8 @@
 """A whole federation on one machine: the file to read first.
 
-    contacts -> jaga-node x N -> SQLCipher -> DP-SGD -> MQTT broker -> jaga-central -> model
-                                                  |
-                                             eavesdropper -> wire check
+    contacts -> jaga-node x N -> SQLCipher -> DP-SGD -> masks -> MQTT broker -> leader, helper -> sums -> model
+                                                            |
+                                                       eavesdropper -> wire check
 
 Every part is the real one, as a process of its own with its own certificate. The harness alone knows everything: it
 made the keys, so it can open what the eavesdropper heard; it has the later days, so it can measure the model on them.
@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -29,11 +29,13 @@ from privacy.boundary import topics
 from privacy.boundary.broker import BROKER_AUTHORITY, BrokerUrl
 from privacy.boundary.messages import Kind
 from privacy.identity.authority import CertificateAuthority, Identity
-from privacy.identity.certificates import Role
+from privacy.identity.certificates import HELPER_PARTY, Role
 from simulations.baselines import evaluate, persistence, train_centrally
 from simulations.broker import BrokerCredentials, start_broker
 from simulations.demo import scene as scenes
-from simulations.demo.centre import Centre
+from simulations.demo.centre import Centre, CentreRun
+from simulations.demo.helper import Helper
+from simulations.demo.masks import mask_check
 from simulations.demo.scene import Scene
 from simulations.demo.sites import DAY_S, NodeBooks, Site, provision
 from simulations.demo.verdict import Check, RoundFigures, Verdict, budget_check, figures, learning_check
@@ -46,6 +48,9 @@ DELTA = 1e-6
 RECORD_LIFETIME_S = 14 * DAY_S
 SENSING_TIMEOUT_S = 600.0
 ROUND_DEADLINE_S = 300.0
+MIN_COHORT = 3
+SUM_BOUND = 64.0
+"""Largest change of a parameter that is coded: far beyond what a noised step moves. One step of the code is 4e-7."""
 PUBLIC_SEED = 0
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 
@@ -119,7 +124,7 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
     Raises:
         BadScene, BadContactFile, TooFewDays, ValueError: the input makes no federation.
         BrokerUnavailable, NotConnected: no broker.
-        NodeFailed, CentreFailed, TooSlow: a process did not do its part.
+        NodeFailed, CentreFailed, HelperFailed, TooSlow: a process did not do its part.
         EavesdropperFailed: the recording is not the whole truth.
     """
     settings.folder.mkdir(parents=True)
@@ -141,14 +146,23 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
         sites = list(provision(settings.folder / "nodes", scene, parties.authority, url, budget, settings.seed))
         for site in sites:
             _trust(settings, site.folder / "credentials")
+        helper = Helper(settings.folder / "helper")
+        summed = min(MIN_COHORT, len(sites))
+        if summed > 1:
+            helper.prepare(url, sites, summed)
+            helper.start()
+            stack.callback(helper.stop)
         eavesdropper = Eavesdropper(url, settings.folder / "observer", settings.folder / "wire.recording")
         eavesdropper.start()
         stack.callback(eavesdropper.stop)
         _sense(sites, stack, audience)
         centre = Centre(settings.folder / "centre")
-        centre.prepare(url, sites, start, plan, task=task, rounds=settings.rounds, deadline_s=ROUND_DEADLINE_S)
+        run = CentreRun(task, plan, settings.rounds, ROUND_DEADLINE_S, summed if summed > 1 else None, SUM_BOUND)
+        centre.prepare(url, sites, start, run)
         for event in centre.run():
             audience.training(event)
+        helper.check()
+        helper.stop()
         audience.step("stopping the nodes and reading their books")
         for site in sites:
             site.stop()
@@ -156,11 +170,14 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
         eavesdropper.settle()
     audience.step("opening everything that crossed the wire")
     recording = eavesdropper.recording
-    identities = [parties.leader, parties.observer, *(site.identity for site in sites)]
+    identities = [parties.leader, parties.helper, parties.observer, *(site.identity for site in sites)]
     wire = check_wire(scene, settings.seed, identities, recording)
     audience.step("measuring on the later days")
     rounds = [(figures(task, plan, scene.federation, entry, state), state) for entry, state in centre.history()]
     verdict = judge(task, scene, settings, start, rounds, books, wire, recording, gaps=eavesdropper.gaps)
+    if summed > 1:
+        nodes = {site.identity.party: site.identity for site in sites}
+        verdict = replace(verdict, checks=(*verdict.checks, mask_check(recording, parties.leader, nodes)))
     return DemoReport(
         data=scene.federation.name,
         nodes=scene.federation.zones,
@@ -249,17 +266,19 @@ def hearing_check(recording: Recording, books: list[NodeBooks], gaps: int) -> Ch
 class _Parties:
     authority: CertificateAuthority
     leader: Identity
+    helper: Identity
     observer: Identity
 
 
 def _parties(settings: DemoSettings) -> _Parties:
     authority = CertificateAuthority.create(f"demo {secrets.token_hex(4)}")
     leader, observer = authority.enrol("leader", Role.LEADER), authority.enrol("observer", Role.OBSERVER)
-    for folder, identity in (("centre/leader", leader), ("observer", observer)):
+    helper = authority.enrol(HELPER_PARTY, Role.HELPER)
+    for folder, identity in (("centre/leader", leader), ("helper/credentials", helper), ("observer", observer)):
         identity.save(settings.folder / folder)
         _trust(settings, settings.folder / folder)
     authority.enrol("broker", Role.BROKER, LOCAL_HOSTS).save(settings.folder / "broker" / "credentials")
-    return _Parties(authority, leader, observer)
+    return _Parties(authority, leader, helper, observer)
 
 
 def _trust(settings: DemoSettings, credentials: Path) -> None:

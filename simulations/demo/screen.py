@@ -101,7 +101,7 @@ def rounds_table(rounds: tuple[RoundFigures, ...]) -> Table:
     caption = (
         "loss, error (minutes): of the round's model, on held-out later days\n"
         "reported: of the model before the round, noised by the nodes (± noise)\n"
-        "epsilon: of the node that spent most; down, up: bytes, all nodes"
+        "epsilon: mean of the nodes, all that a secure sum shows; down, up: bytes, all nodes"
     )
     table = Table(title="Rounds", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for column in ("round", "nodes", "loss", "error", "reported", "epsilon", "down", "up", "seconds"):

@@ -11,6 +11,7 @@ from privacy.journal import BrokenChain
 from simulations.broker import BrokerUnavailable
 from simulations.datasets.sociopatterns import TooFewDays
 from simulations.demo.centre import CentreFailed
+from simulations.demo.helper import HelperFailed
 from simulations.demo.run import TooSlow
 from simulations.demo.scene import BadScene
 from simulations.demo.sites import NodeFailed
@@ -30,6 +31,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotConnected, NO_BROKER),
     (NodeFailed, PROCESS_FAILED),
     (CentreFailed, PROCESS_FAILED),
+    (HelperFailed, PROCESS_FAILED),
     (TooSlow, PROCESS_FAILED),
     (EavesdropperFailed, PROCESS_FAILED),
     (StoreError, PROCESS_FAILED),

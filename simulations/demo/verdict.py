@@ -27,7 +27,7 @@ class RoundFigures:
         loss: of the round's model on the held-out days, the task's own unit; `error_minutes` its mean absolute error.
         reported_error_minutes: what the nodes reported of the model before the round, noised on each node;
             `reported_error_std` is what that noise does to it, one standard deviation.
-        epsilon: largest that any node reported.
+        epsilon: largest that any node reported; under a secure sum, which hides that, their mean.
         bytes_down, bytes_up: payloads to and from all nodes; the shared model counts once a node.
         seconds: from the round's start to its end.
     """
@@ -62,7 +62,8 @@ def figures(task: Task, plan: DpSgdPlan, federation: Federation, entry: RoundSum
         error_minutes=evaluate(task, state, federation).mean,
         reported_error_minutes=reported.mean_error,
         reported_error_std=reported.mean_error_std,
-        epsilon=max((part.epsilon or 0.0 for part in entry.parts), default=0.0),
+        epsilon=max((part.epsilon or 0.0 for part in entry.parts), default=0.0)
+        or float((entry.train_metrics or {}).get("epsilon", 0.0)),
         bytes_down=sum(part.bytes_down for part in entry.parts),
         bytes_up=sum(part.bytes_up for part in entry.parts),
         seconds=(entry.finished_at or math.nan) - entry.started_at,

@@ -13,10 +13,11 @@ from aggregator.records.history import History, UnknownRun
 from aggregator.records.models import DamagedModel, Models, UnknownModel
 from aggregator.records.nodes import NameTaken, Nodes, UnknownNode
 from aggregator.records.runs import Asked, Contribution, DamagedRun, Journal, OtherRunFile, RunMoved
-from aggregator.records.schema import ModelRow, Part, PartState, Phase, RunState, SchemaRow
+from aggregator.records.schema import ModelRow, PartState, Phase, RunState, SchemaRow
 from aggregator.records.tensors import BadModel, digest, from_safetensors, to_safetensors
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
+from privacy.secure_sum.exchange import Part
 
 RUN_ID = 2**64 - 5
 NODE = 2**63 + 3
@@ -209,7 +210,7 @@ def test_a_run_that_never_was_is_named(records):
 def test_records_of_another_version_are_refused(records, records_url):
     with records.session() as session:
         session.execute(update(SchemaRow).values(version=99))
-    with pytest.raises(WrongSchema, match="schema version 99, this Jaga needs 1"):
+    with pytest.raises(WrongSchema, match="schema version 99, this Jaga needs 2"):
         Records(records_url)
 
 

@@ -19,10 +19,11 @@ from aggregator.events import EventKind, RoundEvent
 from aggregator.records.database import Records
 from aggregator.records.history import History
 from aggregator.records.models import Models
-from aggregator.records.schema import Part, PartState, Phase, RunState
+from aggregator.records.schema import PartState, Phase, RunState
 from aggregator.records.tensors import to_safetensors
 from privacy.boundary import topics
 from privacy.boundary.broker import BrokerUrl
+from privacy.secure_sum.exchange import Part
 from simulations.broker import mosquitto_program
 
 pytestmark = [

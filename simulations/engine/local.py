@@ -1,0 +1,112 @@
+"""What every node of a cohort does in a round, for all of them at once: DP-SGD as `edge.learning.dpsgd`, or plain SGD.
+
+Randomness comes from a generator that the engine seeds, so a simulation can be repeated; a node's own comes from its
+operating system. Both have the same distribution, and with neither noise nor sampling both compute the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from edge.learning.dpsgd import DpSgdPlan
+from edge.learning.tasks.task import Task
+from simulations.engine.batched import Loss
+from simulations.engine.cohort import CohortExamples
+
+SPARSE = 0.5
+"""Below this sampling rate a step's examples are gathered first; above, all are computed and some count for nothing."""
+
+
+class ModelOfMany(Protocol):
+    """`batched.ModelOfNodes` or `vmapped.VmappedModel`."""
+
+    def load(self, state: Mapping[str, Tensor], nodes: int) -> None: ...
+    def parameters(self) -> dict[str, Tensor]: ...
+    def step(self, loss: Loss, x: Tensor, y: Tensor, weights: Tensor, rate: float, clip_norm: float | None) -> None: ...
+
+
+class LocalTraining(Protocol):
+    """One round's work on the nodes."""
+
+    def run(self, model: ModelOfMany, task: Task, examples: CohortExamples, generator: torch.Generator) -> None:
+        """Train the loaded models in place."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateTraining:
+    """`edge.learning.dpsgd.train` of every node."""
+
+    plan: DpSgdPlan
+
+    def run(self, model: ModelOfMany, task: Task, examples: CohortExamples, generator: torch.Generator) -> None:
+        plan = self.plan
+        rate = plan.learning_rate / plan.lot_size
+        noise_std = plan.noise_multiplier * task.unit_examples * plan.clip_norm
+        for _ in range(plan.steps):
+            x, y, weights = _lot(examples, plan.sampling_rate, generator)
+            model.step(task.loss, x, y, weights, rate, plan.clip_norm)
+            if noise_std:
+                for parameter in model.parameters().values():
+                    noise = torch.empty_like(parameter).normal_(generator=generator)
+                    parameter.sub_(noise, alpha=noise_std * rate)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTraining:
+    """Mini-batch SGD without privacy.
+
+    Attributes:
+        epochs: passes over a node's examples.
+        batch_size: of a step; the last batch of a pass may be smaller.
+        learning_rate: of the mean gradient of a batch.
+        shuffled: each pass in an order of its own; otherwise as the examples are.
+    """
+
+    epochs: int = 1
+    batch_size: int = 16
+    learning_rate: float = 0.1
+    shuffled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError(f"epochs ({self.epochs}) and batch_size ({self.batch_size}) must be at least 1")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate}; it must be finite and above 0")
+
+    def run(self, model: ModelOfMany, task: Task, examples: CohortExamples, generator: torch.Generator) -> None:
+        for _ in range(self.epochs):
+            x, y, present = examples.x, examples.y, examples.present
+            if self.shuffled:
+                x, y, present = _in_order(examples, torch.rand(y.shape, generator=generator))
+            for begun in range(0, y.shape[1], self.batch_size):
+                batch = slice(begun, begun + self.batch_size)
+                counted = present[:, batch].float()
+                weights = counted / counted.sum(1, keepdim=True).clamp_(min=1)
+                model.step(task.loss, x[:, batch], y[:, batch], weights, self.learning_rate, None)
+
+
+def _lot(examples: CohortExamples, rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """The examples of one step and the weight of each, 1 or 0: every example enters with probability `rate`."""
+    if rate == 1:
+        return examples.x, examples.y, examples.present.float()
+    drawn = torch.rand(examples.y.shape, generator=generator)
+    if rate >= SPARSE:
+        return examples.x, examples.y, (examples.present & (drawn < rate)).float()
+    x, y, present = _in_order(examples, drawn)
+    drawn = drawn.masked_fill(~examples.present, math.inf).sort(1).values
+    most = max(1, int((drawn < rate).sum(1).max()))
+    return x[:, :most], y[:, :most], (present & (drawn < rate))[:, :most].float()
+
+
+def _in_order(examples: CohortExamples, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Each node's examples in the order of their keys, what is absent last."""
+    order = keys.masked_fill(~examples.present, math.inf).argsort(1)
+    x = examples.x.gather(1, order.unsqueeze(2).expand(-1, -1, examples.x.shape[2]))
+    return x, examples.y.gather(1, order), examples.present.gather(1, order)

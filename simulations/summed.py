@@ -1,0 +1,85 @@
+"""A secure sum inside one process: real nodes' mod, real seals, a real helper's rules and records, and no wire.
+
+What attacks, experiments and tests of the sum run on. The leader is whoever holds the strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from flwr.app import Context, Message, RecordDict
+
+from aggregator.helper.desk import HelperDesk, key_digest
+from aggregator.helper.records import HelperRecords
+from edge.learning.masking import secure_sum_mod, terms_of
+from privacy.boundary.flower import config_records
+from privacy.identity.authority import CertificateAuthority, Identity
+from privacy.identity.certificates import HELPER_PARTY, Certificate, Role, node_party
+from privacy.secure_sum.exchange import SumRequest, SumShare
+from privacy.secure_sum.seeds import Purpose, seal_seed
+from privacy.secure_sum.terms import SEED, TERMS
+
+App = Callable[[Message, Context], Message]
+FIRST_NODE = 2
+"""1 is the server side, in Flower."""
+
+
+class SummedFederation:
+    """Nodes 2, 3, … and a helper that has approved all of them.
+
+    Args:
+        folder: for the helper's database.
+        min_cohort: the helper's.
+    """
+
+    def __init__(self, folder: Path, nodes: int, min_cohort: int, run_id: int = 2**63 + 5) -> None:
+        self.run_id = run_id
+        self.authority = CertificateAuthority.create("summed")
+        self.helper = self.authority.enrol(HELPER_PARTY, Role.HELPER)
+        self.nodes: dict[int, Identity] = {}
+        self.requests: list[SumRequest] = []
+        self.records = HelperRecords(f"sqlite:///{folder / 'helper.db'}")
+        for _ in range(nodes):
+            self.records.approve(self.join().party, 1.0)
+        self._desk = HelperDesk(
+            self.helper.keys, self.authority.anchor.federation, self.records, self._certificate_of, min_cohort
+        )
+
+    def join(self, *, approved: bool = False) -> Identity:
+        """A further node."""
+        node_id = FIRST_NODE + len(self.nodes)
+        identity = self.nodes[node_id] = self.authority.enrol(node_party(node_id), Role.NODE)
+        if approved:
+            self.records.approve(identity.party, 1.0, key_digest(identity.certificate))
+        return identity
+
+    def ask(self, request: SumRequest) -> SumShare:
+        """The helper's answer, as a leader's `SumHelper`."""
+        self.requests.append(request)
+        return self._desk.answer(self.run_id, request)
+
+    def answer(self, task: Message, app: App) -> Message:
+        """What a node answers to a task, as the leader's strategy gets it; the app is a `ClientApp`, or like one.
+
+        Raises:
+            Refused: as `edge.learning.masking.secure_sum_mod`.
+        """
+        node_id, terms = task.metadata.dst_node_id, terms_of(task)
+        reply = secure_sum_mod(task, Context(self.run_id, node_id, {}, RecordDict(), {}), app)
+        if terms is not None and not reply.has_error():
+            config = config_records(reply.content)[TERMS]
+            purpose = Purpose(self.authority.anchor.federation, self.run_id, terms.round_number, terms.part)
+            seed = config[SEED]
+            if not isinstance(seed, bytes):
+                raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")
+            sealed = seal_seed(self.nodes[node_id], self.helper.certificate, purpose, seed)
+            config[SEED] = msgspec.msgpack.encode(sealed)
+        return reply
+
+    def close(self) -> None:
+        self.records.close()
+
+    def _certificate_of(self, party: str) -> Certificate | None:
+        return next((node.certificate for node in self.nodes.values() if node.party == party), None)
