@@ -1,4 +1,7 @@
-"""The leader's line to the helper of secure sums: one request, one answer, asked again until it comes."""
+"""The leader's line to the helper of secure sums: one request, one answer, asked again until it comes.
+
+What the helper did not sign, or what is of another length than was asked for, is no answer.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -14,7 +18,10 @@ from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import Rejected, wrap
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Header, Kind
 from privacy.boundary.wire import Connection, Delivery
+from privacy.identity.certificates import Role
 from privacy.secure_sum.exchange import SumRequest, SumShare
+from privacy.secure_sum.fixed_point import WIDTHS
+from privacy.secure_sum.vector import SCALAR_BITS
 
 log = structlog.get_logger()
 
@@ -25,6 +32,22 @@ POLL_S = 0.5
 
 class HelperSilent(RuntimeError):
     """The helper gave no answer in time; nothing is lost, and the same may be asked again."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """A request that is out.
+
+    Attributes:
+        heard: why the last thing that came was no answer.
+        sent: whether the broker has the last attempt.
+    """
+
+    request: SumRequest
+    message_id: bytes = field(default_factory=lambda: secrets.token_bytes(MESSAGE_ID_BYTES))
+    answered: Future[SumShare] = field(default_factory=Future)
+    heard: str = "nothing came"
+    sent: Future[None] | None = None
 
 
 class HelperLine:
@@ -50,7 +73,7 @@ class HelperLine:
         self._helper = helper
         self._run_id = run_id
         self._deadline_s = deadline_s
-        self._open: tuple[bytes, Future[SumShare]] | None = None
+        self._open: _Question | None = None
         connection.subscribe(topics.sum_share(directory.identity.party), self._share)
 
     def ask(self, request: SumRequest) -> SumShare:
@@ -60,23 +83,37 @@ class HelperLine:
             HelperSilent: none in time.
         """
         deadline = time.monotonic() + self._deadline_s
-        message_id = secrets.token_bytes(MESSAGE_ID_BYTES)
-        answered: Future[SumShare] = Future()
-        self._open = message_id, answered
+        question = self._open = _Question(request)
         try:
-            while (left := deadline - time.monotonic()) > 0:
-                known = self._helper in self._directory
-                if known:
-                    self._send(message_id, request, left)
+            while (left_s := deadline - time.monotonic()) > 0:
+                trusted = self._is_helper(question)
+                if trusted and (question.sent is None or question.sent.done()):
+                    self._send(question, left_s)
                 try:
-                    return answered.result(min(ASK_AGAIN_S if known else POLL_S, left))
+                    return question.answered.result(min(ASK_AGAIN_S if trusted else POLL_S, left_s))
                 except TimeoutError:
                     continue
-            raise HelperSilent(self._why())
+            raise HelperSilent(
+                f"the helper {self._helper!r} gave no sum for {request.part} of round {request.round_number} in "
+                f"{self._deadline_s:.0f} s ({question.heard}): ask its organisation whether `jaga-central helper run` "
+                "is running and what its log says, and look at both clocks; then start the run again, it goes on with "
+                "this round"
+            )
         finally:
             self._open = None
 
-    def _send(self, message_id: bytes, request: SumRequest, left_s: float) -> None:
+    def _is_helper(self, question: _Question) -> bool:
+        """Whether there is somebody to ask."""
+        try:
+            role = self._directory.certificate(self._helper).role
+        except Rejected as why:
+            question.heard = str(why)
+            return False
+        if role is not Role.HELPER:
+            question.heard = f"its certificate is for role {role}"
+        return role is Role.HELPER
+
+    def _send(self, question: _Question, left_s: float) -> None:
         identity, now = self._directory.identity, time.time()
         header = Header(
             Kind.SUM,
@@ -84,36 +121,45 @@ class HelperLine:
             identity.party,
             self._helper,
             self._run_id(),
-            message_id,
+            question.message_id,
             None,
             now,
             now + left_s,
             True,
         )
-        payload = wrap(identity, header, request, self._directory.certificate(self._helper))
-        self._connection.publish(topics.sum_request(self._helper), payload, expires_in_s=max(1.0, left_s))
+        payload = wrap(identity, header, question.request, self._directory.certificate(self._helper))
+        topic = topics.sum_request(self._helper)
+        question.sent = self._connection.publish(topic, payload, expires_in_s=max(1.0, left_s))
+
+    # --- on the network's thread -------------------------------------------------------------------------------------
 
     def _share(self, delivery: Delivery) -> None:
-        """On the network's thread."""
         try:
             header, body = self._directory.receive(delivery.topic, delivery.payload)
         except Rejected as why:
-            log.warning("message turned away", topic=delivery.topic, reason=str(why))
+            self._turn_away(f"an answer was turned away, {why}")
             return
         if header.sender != self._helper or not isinstance(body, SumShare):
-            log.warning("a share of a sum from somebody else", sender=header.sender, helper=self._helper)
+            self._turn_away(f"a share of a sum from {header.sender}, not from {self._helper}")
             return
         asked = self._open
-        if asked is not None and header.reply_to == asked[0] and not asked[1].done():
-            asked[1].set_result(body)
+        if asked is None or header.reply_to != asked.message_id or asked.answered.done():
+            return
+        if (fault := _fault(asked.request, body)) is not None:
+            self._turn_away(fault)
+            return
+        asked.answered.set_result(body)
 
-    def _why(self) -> str:
-        if self._helper not in self._directory:
-            return (
-                f"the helper {self._helper!r} has not presented itself in {self._deadline_s:.0f} s: ask its "
-                "organisation whether `jaga-central helper run` is running, then start the run again"
-            )
-        return (
-            f"the helper {self._helper!r} gave no answer in {self._deadline_s:.0f} s: ask its organisation to look at "
-            "its log, then start the run again; it goes on with this round"
-        )
+    def _turn_away(self, why: str) -> None:
+        log.warning("no answer of the helper", reason=why)
+        if (asked := self._open) is not None:
+            asked.heard = why
+
+
+def _fault(request: SumRequest, share: SumShare) -> str | None:
+    """What is wrong with a share; a refusal comes with none."""
+    wanted = (request.elements * WIDTHS[request.bits].itemsize, request.scalars * SCALAR_BITS // 8)
+    found = (len(share.elements), len(share.scalars))
+    if share.refusal is not None:
+        wanted = (0, 0)
+    return None if found == wanted else f"its share has {found} bytes, asked for were {wanted}"

@@ -226,6 +226,8 @@ class Node:
             response, arrays = Response(refusal=Refusal.GAVE_UP, detail=detail), NO_ARRAYS
         else:
             response, arrays = self._train(opened)
+            if response.refusal is Refusal.NO_HELPER and self._stopping.is_set():
+                return  # the helper may be there when this node is again
         refusal, reply = self._release(opened, response, arrays)
         traffic = self.link.traffic()
         log.info(
@@ -266,7 +268,17 @@ class Node:
             sizes=[] if task.arrays is None else task.arrays.sizes,
             encoding=Encoding(task.encoding),
             context=None if state is None else memoryview(state),
+            helper=self._seeds.party,
         )
+        answer = self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
+        if answer[0].refusal is not Refusal.NO_HELPER or request.helper is not None:
+            return answer
+        try:  # nothing was trained or spent yet: the trainer looks at the terms first
+            helper = self._seeds.wait(self._stopping)
+        except NoHelper as why:
+            return Response(refusal=Refusal.NO_HELPER, detail=str(why)), NO_ARRAYS
+        left_s = opened.header.expires_at - time.time()
+        request = msgspec.structs.replace(request, helper=helper.party)
         return self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
 
     def _release(self, opened: OpenTask, response: Response, arrays: memoryview) -> tuple[Refusal | None, OutboxItem]:
@@ -294,7 +306,7 @@ class Node:
         if response.masked is None or response.refusal is not None:
             return Reply(response.flower, arrays, response.sizes, encoding, response.refusal)
         try:
-            seed = self._seeds.seal(opened.header, response.masked, self._stopping)
+            seed = self._seeds.seal(opened.header, response.masked)
         except NoHelper as why:
             log.error("reply stays here", reason=str(why))
             return Reply(refusal=Refusal.NO_HELPER)

@@ -8,9 +8,10 @@ import time
 
 from edge.learning.protocol import Masked
 from privacy.boundary.directory import Directory
+from privacy.boundary.envelope import Rejected
 from privacy.boundary.messages import Header
 from privacy.identity.authority import Identity
-from privacy.identity.certificates import Certificate, Role
+from privacy.identity.certificates import HELPER_PARTY, Certificate, Role
 from privacy.secure_sum.exchange import SealedSeed
 from privacy.secure_sum.seeds import Purpose, seal_seed
 
@@ -39,29 +40,53 @@ class SeedSealer:
         self._helper_key = helper_key
         self._patience_s = patience_s
 
-    def seal(self, task: Header, masked: Masked, stopping: threading.Event) -> SealedSeed:
-        """The seed of the reply to `task`, for the helper that the task names.
+    @property
+    def party(self) -> str | None:
+        """The helper that this node would seal to now; None where there is none."""
+        try:
+            return self.trusted().party
+        except NoHelper:
+            return None
+
+    def trusted(self) -> Certificate:
+        """The helper's certificate.
 
         Raises:
-            NoHelper: it is unknown, of another role, or not the one that this node was told to trust.
+            NoHelper: it is unknown, expired, of another role, or not the one that this node was told to trust.
         """
-        helper = self._helper(masked.helper, stopping)
-        purpose = Purpose(task.federation, task.run_id, masked.round_number, masked.part)
-        return seal_seed(self._identity, helper, purpose, masked.seed)
-
-    def _helper(self, party: str, stopping: threading.Event) -> Certificate:
-        deadline = time.monotonic() + self._patience_s
-        while party not in self._directory and time.monotonic() < deadline and not stopping.wait(POLL_S):
-            continue
-        if party not in self._directory:
-            raise NoHelper(f"{party} has presented no certificate that is valid: is the helper running?")
-        helper = self._directory.certificate(party)
+        try:
+            helper = self._directory.certificate(HELPER_PARTY)
+        except Rejected as why:
+            raise NoHelper(f"{why}: is the helper running?") from why
         if helper.role is not Role.HELPER or helper.sealing_key is None:
-            raise NoHelper(f"{party} is a {helper.role}, not a helper with a key to seal to")
+            raise NoHelper(f"{HELPER_PARTY} has role {helper.role}, and no helper's certificate with a key to seal to")
         fingerprint = helper.sealing_key.fingerprint
         if self._helper_key is not None and not hmac.compare_digest(fingerprint, self._helper_key):
             raise NoHelper(
-                f"{party} has key {fingerprint[:16]}…, and privacy.helper_key is {self._helper_key[:16]}…: ask the "
-                "helper's own organisation for its fingerprint, and nobody else"
+                f"{HELPER_PARTY} has key {fingerprint[:16]}…, and privacy.helper_key is {self._helper_key[:16]}…: ask "
+                "the helper's own organisation for its fingerprint, and nobody else"
             )
         return helper
+
+    def wait(self, stopping: threading.Event) -> Certificate:
+        """The helper's certificate, once it has presented itself.
+
+        Raises:
+            NoHelper: as `trusted`; it was waited for in vain, or `stopping` was set meanwhile.
+        """
+        deadline = time.monotonic() + self._patience_s
+        while HELPER_PARTY not in self._directory and time.monotonic() < deadline and not stopping.wait(POLL_S):
+            continue
+        return self.trusted()
+
+    def seal(self, task: Header, masked: Masked) -> SealedSeed:
+        """The seed of the reply to `task`, for the helper that the task names.
+
+        Raises:
+            NoHelper: as `trusted`, or the task names another one.
+        """
+        helper = self.trusted()
+        if masked.helper != helper.party:
+            raise NoHelper(f"the task names {masked.helper}, and this node seals to {helper.party}")
+        purpose = Purpose(task.federation, task.run_id, masked.round_number, masked.part)
+        return seal_seed(self._identity, helper, purpose, masked.seed)

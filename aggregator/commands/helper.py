@@ -112,12 +112,8 @@ def approve(parties: PartiesOrFiles, config: ConfigFile = HELPER_CONFIG) -> None
     By name, whichever key such a node counts with first is its key from then on; by certificate, it is that one's.
     """
     with explained(), _helper(config) as (loaded, records):
-        for given in parties:
-            party, key = given, None
-            if Path(given).is_file():
-                certificate = _certificate(Path(given), _identity(loaded).anchor)
-                party, key = certificate.party, key_digest(certificate)
-            _checked(party)
+        nodes = [_node(given, loaded) for given in parties]  # all of them first: one that is wrong changes nothing
+        for party, key in nodes:
             new = records.approve(party, time.time(), key)
             out.print(f"[green]✓[/] {party} is approved{'' if new else ' already'}.", highlight=False)
 
@@ -185,11 +181,17 @@ def _certificate(file: Path, anchor: TrustAnchor) -> Certificate:
     return anchor.verify(loaded.public_bytes(serialization.Encoding.DER))
 
 
-def _checked(party: str) -> None:
+def _node(given: str, loaded: HelperConfig) -> tuple[str, bytes | None]:
+    """A node by name, or by its certificate's file and then with the digest of its key."""
+    party, key = given, None
+    if Path(given).is_file():
+        certificate = _certificate(Path(given), _identity(loaded).anchor)
+        party, key = certificate.party, key_digest(certificate)
     try:
         node_id_of(party)
     except ValueError as why:
-        raise BadConfig(str(why)) from why
+        raise BadConfig(f"{why}: write node- and 16 digits, as `jaga-central nodes list` shows it") from why
+    return party, key
 
 
 def _identity(loaded: HelperConfig) -> Identity:

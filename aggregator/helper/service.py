@@ -31,13 +31,16 @@ from privacy.boundary.messages import MESSAGE_ID_BYTES, Header, Kind
 from privacy.boundary.wire import Connection, Delivery, PublicationRefused
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate
-from privacy.secure_sum.exchange import SumRequest, SumShare
+from privacy.secure_sum.exchange import SumRefusal, SumRequest, SumShare
 from privacy.version import SOFTWARE
 
 log = structlog.get_logger()
 
 WAITING_REQUESTS = 64
 TICK_S = 0.5
+SETTLE_S = 60.0
+"""After a power cut of the whole centre, nodes take so long at most to find the broker and present themselves again
+(`client.RECONNECT_S`): until then an unknown node is no reason for a refusal."""
 GOODBYE_S = 5.0
 
 
@@ -56,6 +59,7 @@ class HelperServer:
         self._stopping = threading.Event()
         self._asked: queue.Queue[tuple[Header, SumRequest]] = queue.Queue(WAITING_REQUESTS)
         self._in_line: set[bytes] = set()
+        self._settled_at = 0.0
         url = BrokerUrl.parse(config.broker)
         self._connection = Connection(
             url,
@@ -87,7 +91,10 @@ class HelperServer:
     def _answer(self, header: Header, request: SumRequest) -> None:
         try:
             share = self._desk.answer(header.run_id, request)
-            self._send(header, share)
+            if share.refusal is SumRefusal.UNKNOWN and time.monotonic() < self._settled_at:
+                log.info("nodes have yet to present themselves; the leader asks again", nodes=share.because_of)
+            else:
+                self._send(header, share)
         except (RecordsError, Rejected) as why:
             log.error("request not answered; the leader asks again", reason=str(why))
         finally:
@@ -129,6 +136,7 @@ class HelperServer:
     # --- on the network's thread -------------------------------------------------------------------------------------
 
     def _connected(self) -> None:
+        self._settled_at = time.monotonic() + SETTLE_S
         here = presence(self._identity, self._session, online=True, software=SOFTWARE)
         self._connection.publish(here.topic, here.payload, retain=True)
         log.info("connected", broker=str(self._connection.url))

@@ -76,9 +76,7 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
         return _refused(Refusal.BAD_MODEL, str(why))
     base = arrays_of(message)
     try:
-        terms = terms_of(message)
-        if terms is None and workplace.only_masked:
-            return _refused(Refusal.UNMASKED, "the run file has no [secure_sum], or the centre left it out")
+        terms = _accepted(terms_of(message), workplace, request)
         reply = secure_sum_mod(message, context, app)
         masked = _masked(reply, terms)
         arrays = arrays_of(reply) if reply.has_content() else {}
@@ -92,6 +90,19 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
         return _refused(Refusal.TRAINING_FAILED, str(reply.error.reason))
     state = memoryview(flower.context_bytes(context)) if context.state else None
     return Response(memoryview(flower.head_of(reply)), sizes, state, masked=masked), packed
+
+
+def _accepted(terms: SumTerms | None, workplace: Workplace, request: Request) -> SumTerms | None:
+    """The terms, where this node takes part in such a sum (or in none): looked at before anything is spent.
+
+    Raises:
+        Refused: UNMASKED or NO_HELPER.
+    """
+    if terms is None and workplace.only_masked:
+        raise Refused(Refusal.UNMASKED, "the run file has no [secure_sum], or the centre left it out")
+    if terms is not None and terms.helper != request.helper:
+        raise Refused(Refusal.NO_HELPER, f"the task names {terms.helper}, this node trusts {request.helper}")
+    return terms
 
 
 def _masked(reply: Message, terms: SumTerms | None) -> Masked | None:

@@ -41,15 +41,19 @@ def terms_of(message: Message) -> SumTerms | None:
     """The terms of the sum that a task belongs to; None where it belongs to none.
 
     Raises:
-        Refused: BAD_TASK, the terms cannot be read.
+        Refused: BAD_TASK, the terms cannot be read, or are of a sum of something else than the task asks for.
     """
     record = config_records(message.content).get(TERMS)
     if record is None:
         return None
     try:
-        return SumTerms.of(record)
+        terms = SumTerms.of(record)
     except BadTerms as why:
         raise Refused(Refusal.BAD_TASK, str(why)) from why
+    asked = message.metadata.message_type.partition(".")[0]
+    if asked != terms.part:
+        raise Refused(Refusal.BAD_TASK, f"a task to {asked}, with the terms of a sum of {terms.part}")
+    return terms
 
 
 def secure_sum_mod(message: Message, context: Context, app: App) -> Message:

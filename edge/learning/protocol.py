@@ -51,12 +51,17 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One task: the Flower message and the app's state from before. The joined arrays of its blob are its bulk."""
+    """One task: the Flower message and the app's state from before. The joined arrays of its blob are its bulk.
+
+    Attributes:
+        helper: the second aggregator that the node would seal a seed to; None where it trusts none now.
+    """
 
     flower: memoryview
     sizes: list[int]
     encoding: Encoding
     context: memoryview | None
+    helper: str | None = None
 
 
 class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

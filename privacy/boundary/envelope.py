@@ -9,8 +9,10 @@ closed with HPKE to the recipient's certificate, and bound to the header.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import msgspec
@@ -120,9 +122,7 @@ class Envelope:
             raise Rejected(Reason.BAD_SIGNATURE, f"{header.kind} of {header.sender}") from why
         at = time.time() if now is None else now
         if not header.created_at - CLOCK_SLACK_S <= at <= header.expires_at + CLOCK_SLACK_S:  # NaN is never
-            raise Rejected(
-                Reason.EXPIRED, f"good from {header.created_at:.0f} to {header.expires_at:.0f}, now {at:.0f}"
-            )
+            raise Rejected(Reason.EXPIRED, _clocks(header, at))
 
     def open(self, keys: PrivateKeys, *, in_place: bool = False) -> Body:
         """Decode the body, opening it first where it is sealed.
@@ -147,6 +147,22 @@ class Envelope:
             return msgspec.msgpack.decode(plain, type=BODY[header.kind])
         except (msgspec.DecodeError, UnicodeDecodeError) as why:
             raise Rejected(Reason.MALFORMED, f"{header.kind}: {why}") from why
+
+
+def _clocks(header: Header, at: float) -> str:
+    """When a message was good, and whose clock may be wrong."""
+    good = f"good from {_when(header.created_at)} to {_when(header.expires_at)}, and here it is {_when(at)} UTC"
+    ahead_s = header.created_at - at
+    if not CLOCK_SLACK_S < ahead_s < math.inf:
+        return good
+    return f"{good}: {header.sender} is {ahead_s / 3600:.1f} hours ahead; set its clock, or this machine's"
+
+
+def _when(at: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):  # NaN, infinities, and years past 9999
+        return repr(at)
 
 
 def wrap(identity: Identity, header: Header, body: Body, recipient: Certificate | None = None) -> bytearray:

@@ -81,14 +81,14 @@ def contribution(
 
     Args:
         base: the arrays that the round began with.
-        arrays: the arrays after training, of the same names and shapes.
+        arrays: the arrays after training, of the same names and shapes, in whatever order.
         weight: of this node, at least 0.
 
     Raises:
         VectorMismatch: names or shapes differ from the base's, or the weight is negative.
         NotEncodable: a value is not finite.
     """
-    if list(arrays) != list(base) or any(arrays[name].shape != base[name].shape for name in base):
+    if arrays.keys() != base.keys() or any(arrays[name].shape != base[name].shape for name in base):
         raise VectorMismatch(f"arrays {_shapes(arrays)} do not go with the round's {_shapes(base)}")
     if not weight >= 0:
         raise VectorMismatch(f"weight {weight} is not a number from 0 up")

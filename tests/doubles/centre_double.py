@@ -18,6 +18,7 @@ from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Presence, Reply, Task
 from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.authority import Identity
+from privacy.secure_sum.terms import TERMS, SumTerms
 
 RUN = 2**63 + 7
 
@@ -66,12 +67,21 @@ class CentreDouble:
         }
         return Header(**(values | changes))
 
-    def task(self, party: str, config: dict | None = None, message_type: str = "train", **changes: object):
-        """A task's header and payload; its arrays are published as it is made."""
+    def task(
+        self,
+        party: str,
+        config: dict | None = None,
+        message_type: str = "train",
+        terms: SumTerms | None = None,
+        **changes: object,
+    ):
+        """A task's header and payload; its arrays are published as it is made. With `terms` it is part of a sum."""
         header = self.header(Kind.TASK, party, **changes)
         content = RecordDict(
             {"arrays": ArrayRecord({"w": Array(np.zeros(9, np.float32))}), "config": ConfigRecord(config or {})}
         )
+        if terms is not None:
+            content[TERMS] = ConfigRecord(terms.fields())
         message = Message(content, dst_node_id=int(party[5:], 16), message_type=message_type)
         flower.set_message_id(message, header.message_id.hex())
         data = [array.data for *_, array in flower.array_items(content)]

@@ -35,6 +35,7 @@ from privacy.boundary.messages import (
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role
 from privacy.identity.keys import PrivateKeys
+from privacy.secure_sum.exchange import SEALED_SEED_BYTES, SIGNATURE_BYTES, Part, SealedSeed, SumRequest, SumShare
 
 RUN = 2**64 - 1
 OURS, NAMESAKE = CertificateAuthority.create("ours"), CertificateAuthority.create("ours")
@@ -44,6 +45,7 @@ LEADER, NODE, OTHER = (
     for party, role in (("leader", Role.LEADER), (NODE_NAME, Role.NODE), (OTHER_NAME, Role.NODE))
 )
 OBSERVER, HEALTH = OURS.enrol("observer", Role.OBSERVER), OURS.enrol("health", Role.HEALTH)
+HELPER = OURS.enrol("helper", Role.HELPER)
 NOW = LEADER.certificate.not_before.timestamp() + 3600
 
 
@@ -69,6 +71,9 @@ REPLY = Reply(memoryview(b"flower"), memoryview(b"abc"), [3], Encoding.INT8)
 CLAIM = Claim("instance", "host")
 CASE = Case([CaseKey(b"k" * 16, 2_650_000, 144, -2), CaseKey(b"l" * 16, 2_650_144, 1, 14)], "1-id")
 KEYS = Keys("ID-JK", "1606176000-1", b"PK export")
+SEALED_SEED = SealedSeed(b"s" * SEALED_SEED_BYTES, b"s" * SIGNATURE_BYTES)
+SUM_REQUEST = SumRequest(1, Part.TRAIN, 32, 5, 2, {NODE_NAME: SEALED_SEED, OTHER_NAME: SEALED_SEED})
+SUM_SHARE = SumShare(b"elements", b"scalars")
 
 MESSAGES = {
     Kind.PRESENCE: (
@@ -95,6 +100,14 @@ MESSAGES = {
         topics.keys("ID-JK", "1606176000-1"),
         wrap(HEALTH, header(Kind.KEYS, "health", EVERYONE), KEYS),
     ),
+    Kind.SUM: (
+        topics.sum_request("helper"),
+        wrap(LEADER, header(Kind.SUM, "leader", "helper"), SUM_REQUEST, HELPER.certificate),
+    ),
+    Kind.SHARE: (
+        topics.sum_share("leader"),
+        wrap(HELPER, header(Kind.SHARE, "helper", "leader"), SUM_SHARE, LEADER.certificate),
+    ),
 }
 BODIES = {
     Kind.PRESENCE: PRESENCE,
@@ -103,6 +116,8 @@ BODIES = {
     Kind.CLAIM: CLAIM,
     Kind.CASE: CASE,
     Kind.KEYS: KEYS,
+    Kind.SUM: SUM_REQUEST,
+    Kind.SHARE: SUM_SHARE,
 }
 KINDS = st.sampled_from(sorted(MESSAGES))
 
@@ -117,13 +132,15 @@ def knowing(identity: Identity, *others: Identity) -> Directory:
     return directory
 
 
-AT_LEADER = knowing(LEADER, NODE, OTHER, OBSERVER, HEALTH)
+AT_LEADER = knowing(LEADER, NODE, OTHER, OBSERVER, HEALTH, HELPER)
 AT_NODE = knowing(NODE, LEADER, OTHER, OBSERVER, HEALTH)
 AT_HEALTH = knowing(HEALTH, NODE, OTHER, LEADER, OBSERVER)
+AT_HELPER = knowing(HELPER, NODE, OTHER, LEADER, OBSERVER)
 
 
 def reader(kind: Kind) -> Directory:
-    return {Kind.TASK: AT_NODE, Kind.KEYS: AT_NODE, Kind.CASE: AT_HEALTH}.get(kind, AT_LEADER)
+    readers = {Kind.TASK: AT_NODE, Kind.KEYS: AT_NODE, Kind.CASE: AT_HEALTH, Kind.SUM: AT_HELPER}
+    return readers.get(kind, AT_LEADER)
 
 
 def reason(topic: str, payload: bytes, directory: Directory, now: float = NOW) -> Reason:
@@ -372,6 +389,8 @@ def test_a_message_that_lies_about_its_seal_is_turned_away(kind):
         Kind.CLAIM: (LEADER, EVERYONE),
         Kind.CASE: (NODE, "health"),
         Kind.KEYS: (HEALTH, EVERYONE),
+        Kind.SUM: (LEADER, "helper"),
+        Kind.SHARE: (HELPER, "leader"),
     }[kind]
     head = header(kind, sender.party, recipient)
     lie = msgspec.structs.replace(head, sealed=not head.sealed)
@@ -444,10 +463,14 @@ def test_a_message_for_another_federation_is_a_stranger_s():
         (Kind.CASE, OBSERVER, "health"),
         (Kind.KEYS, LEADER, EVERYONE),
         (Kind.KEYS, OTHER, EVERYONE),
+        (Kind.SUM, NODE, "helper"),
+        (Kind.SUM, OBSERVER, "helper"),
+        (Kind.SHARE, NODE, "leader"),
+        (Kind.SHARE, LEADER, "leader"),
     ],
 )
 def test_a_role_may_send_its_own_kinds_alone(kind, sender, recipient):
-    to = {"leader": LEADER, NODE_NAME: NODE, "health": HEALTH}.get(recipient)
+    to = {"leader": LEADER, NODE_NAME: NODE, "health": HEALTH, "helper": HELPER}.get(recipient)
     payload = wrap(sender, header(kind, sender.party, recipient), BODIES[kind], to and to.certificate)
     topic = {
         Kind.TASK: topics.task(recipient),
@@ -455,6 +478,8 @@ def test_a_role_may_send_its_own_kinds_alone(kind, sender, recipient):
         Kind.REPLY: topics.reply(sender.party),
         Kind.CASE: topics.case(sender.party),
         Kind.KEYS: MESSAGES[Kind.KEYS][0],
+        Kind.SUM: topics.sum_request(recipient),
+        Kind.SHARE: topics.sum_share(recipient),
     }[kind]
     assert reason(topic, payload, reader(kind)) is Reason.NOT_ENTITLED
 
@@ -530,6 +555,15 @@ def test_a_message_is_good_in_its_time_and_a_clock_s_slack_alone(kind):
         assert reader(kind).receive(topic, payload, now=good)
     for bad in (NOW - 2 - CLOCK_SLACK_S, NOW + 61 + CLOCK_SLACK_S):
         assert reason(topic, payload, reader(kind), now=bad) is Reason.EXPIRED
+
+
+def test_a_clock_that_is_off_by_a_day_is_named():
+    topic, payload = MESSAGES[Kind.REPLY]
+    with pytest.raises(Rejected, match=f"{NODE_NAME} is 24.0 hours ahead; set its clock, or this machine's"):
+        AT_LEADER.receive(topic, payload, now=NOW - 1 - 86400)
+    with pytest.raises(Rejected, match=r"good from 20.*, and here it is 20") as late:
+        AT_LEADER.receive(topic, payload, now=NOW + 86400)
+    assert "ahead" not in str(late.value)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ def test_a_party_s_topics_are_taken_apart_into_kind_and_party(party):
     assert topics.parse(topics.task(party)) == Address(Kind.TASK, party)
     assert topics.parse(topics.reply(party)) == Address(Kind.REPLY, party)
     assert topics.parse(topics.case(party)) == Address(Kind.CASE, party)
+    assert topics.parse(topics.sum_request(party)) == Address(Kind.SUM, party)
+    assert topics.parse(topics.sum_share(party)) == Address(Kind.SHARE, party)
 
 
 @given(st.binary(min_size=32, max_size=32))

@@ -4,7 +4,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
 from simulations.broker import Broker, BrokerCredentials, start_broker
 
+CENTRAL = [sys.executable, "-c", "from aggregator.cli import main; main()", "--log", "json"]
 APPS = Path(__file__).parents[1] / "doubles"
 NODE_ID = 2**64 - 2
 
@@ -72,6 +73,40 @@ class NodeProcess:
         return Database(self.folder / "node.db", key).connect()
 
 
+class HelperProcess:
+    """A real `jaga-central helper run`, with its folder; its keys are in `credentials`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process: subprocess.Popen | None = None
+
+    def prepare(self, url: str, approved: Iterable[str], min_cohort: int = 3) -> "HelperProcess":
+        (self.folder / "helper.toml").write_text(f'broker = "{url}"\nmin_cohort = {min_cohort}\n')
+        self.command("approve", *approved)
+        return self
+
+    def command(self, *words: str) -> None:
+        """Any other `jaga-central helper` command."""
+        subprocess.run([*CENTRAL, "helper", *words], cwd=self.folder, check=True, capture_output=True, timeout=60)
+
+    def start(self) -> "HelperProcess":
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([*CENTRAL, "helper", "run"], cwd=self.folder, stderr=log)
+        return self
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
 class Federation:
     """Everything around the nodes of one test."""
 
@@ -80,6 +115,8 @@ class Federation:
         self.authority = CertificateAuthority.create("test federation")
         self.authority.enrol("broker", Role.BROKER, ["127.0.0.1"]).save(folder / "broker")
         self.authority.enrol("leader", Role.LEADER).save(folder / "leader")
+        self.authority.enrol("helper", Role.HELPER).save(folder / "helper" / "credentials")
+        self.helper = HelperProcess(folder / "helper")
         self.nodes: list[NodeProcess] = []
         self.broker: Broker | None = None
         self._centre: CentreDouble | None = None
@@ -110,6 +147,7 @@ class Federation:
     def close(self) -> None:
         for node in self.nodes:
             node.stop()
+        self.helper.stop()
         if self._centre is not None:
             self._centre.connection.stop()
         if self.broker is not None:

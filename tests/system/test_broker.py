@@ -55,6 +55,7 @@ def federation(tmp_path_factory) -> Path:
     ours.enrol("leader", Role.LEADER).save(folder / "leader")
     ours.enrol("observer", Role.OBSERVER).save(folder / "observer")
     ours.enrol("health", Role.HEALTH).save(folder / "health")
+    ours.enrol("helper", Role.HELPER).save(folder / "helper")
     ours.enrol("#", Role.OBSERVER).save(folder / "wildcard")
     for node in (A, B):
         ours.enrol(node, Role.NODE).save(folder / node)
@@ -394,6 +395,14 @@ FORBIDDEN = [
     ("health", "jaga/1/blob/00"),
     ("health", f"jaga/1/reply/{A}"),
     ("health", "jaga/1/presence/leader"),
+    (A, "jaga/1/presence/helper"),
+    (A, "jaga/1/sum/helper"),
+    (A, "jaga/1/share/leader"),
+    ("leader", "jaga/1/share/leader"),
+    ("helper", "jaga/1/sum/helper"),
+    ("helper", f"jaga/1/task/{A}"),
+    ("helper", "jaga/1/claim/0000000000000001/x"),
+    ("health", "jaga/1/sum/helper"),
 ]
 
 
@@ -402,7 +411,7 @@ def test_nobody_writes_what_is_not_its_own(start, join):
     broker = start("mosquitto", observer=True)
     observer = join(broker, "observer")
     observer.subscribe("#")
-    parties = {party: join(broker, party) for party in (A, "leader", "observer", "health")}
+    parties = {party: join(broker, party) for party in (A, "leader", "observer", "health", "helper")}
     answers = {(party, topic): parties[party].publish(topic, b"forged", retain=True) for party, topic in FORBIDDEN}
     assert answers == dict.fromkeys(FORBIDDEN, "Not authorized")
     assert observer.hears_nothing()
@@ -444,6 +453,28 @@ def test_the_health_authority_hears_cases_and_every_node_its_keys(start, join):
     assert school.hears().payload == b"keys"
     assert health.publish("jaga/1/presence/health", b"here", retain=True) == "Success"
     assert {school.hears().topic, health.hears().topic} == {"jaga/1/presence/health"}
+
+
+@WITH_MOSQUITTO
+def test_leader_and_helper_hear_each_other_and_nobody_hears_them(start, join):
+    broker = start("mosquitto")
+    leader, helper, node, health = (join(broker, party) for party in ("leader", "helper", A, "health"))
+    for curious in (node, health):
+        for topic in ("jaga/1/sum/#", "jaga/1/share/#"):
+            curious.subscribe(topic)
+    node.subscribe("jaga/1/presence/helper")
+    leader.subscribe("jaga/1/share/leader")
+    for topic in ("jaga/1/sum/helper", "jaga/1/reply/+", "jaga/1/task/+"):
+        helper.subscribe(topic)
+    assert helper.publish("jaga/1/presence/helper", b"here", retain=True) == "Success"
+    assert node.hears().payload == b"here"
+    assert node.publish(f"jaga/1/reply/{A}", b"for the leader") == "Success"
+    assert leader.publish("jaga/1/sum/helper", b"seeds") == "Success"
+    assert helper.hears().payload == b"seeds"
+    assert helper.publish("jaga/1/share/leader", b"masks") == "Success"
+    assert leader.hears().payload == b"masks"
+    assert node.hears_nothing()
+    assert health.hears_nothing()
 
 
 @WITH_MOSQUITTO
