@@ -12,6 +12,7 @@ from edge.commands.calibrate import calibrate
 from edge.commands.encounters import encounters
 from edge.commands.erase import erase
 from edge.commands.exposures import exposures
+from edge.commands.keys import keys
 from edge.commands.node import doctor, init, run
 from edge.commands.page import page
 from edge.commands.privacy import privacy
@@ -30,6 +31,7 @@ app = typer.Typer(name="jaga-node", help=HELP, no_args_is_help=True, pretty_exce
 for command in (init, run, doctor, page, beacon, calibrate, encounters, erase, exposures, report_case):
     app.command()(command)
 app.add_typer(privacy)
+app.add_typer(keys)
 app.add_typer(staff)
 app.add_typer(tags)
 

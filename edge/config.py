@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from edge.keys.rotation import finish
+from edge.keys.wrapped import WrappedKey
 from edge.lan import LocalUrl
 from edge.page.address import Listen
 from edge.store.database import KEY_BYTES
@@ -32,11 +34,15 @@ class _Table(BaseModel):
 class StoreTable(_Table):
     """`[store]`: the encrypted database.
 
-    `key_file` holds 32 bytes as 64 hexadecimal digits.
+    `wrapped_key` is the store's key, wrapped by a key source (`jaga-node keys`). Where that file is not, `key_file`
+    holds the key itself: 32 bytes as 64 hexadecimal digits. `anchor` notes where the node's books end, so that an old
+    copy of the store is known for one; on another medium than the store it tells of more.
     """
 
     path: Path = Path("node.db")
     key_file: Path = Path("store.key")
+    wrapped_key: Path = Path("store.key.json")
+    anchor: Path = Path("books.anchor")
     retention_days: Annotated[float, Field(gt=0, le=365)] = 14.0
 
 
@@ -392,7 +398,11 @@ class NodeConfig(BaseSettings):
 
         Raises:
             BadConfig: the key file is missing or holds something else.
+            KeyUnavailable: the key source does not give it.
         """
+        wrapped = WrappedKey(self.store.wrapped_key)
+        if wrapped.path.exists():
+            return finish(wrapped, wrapped.source().key(), self.store.path)
         file = self.store.key_file
         try:
             key = bytes.fromhex(file.read_text("ascii").strip())
@@ -404,7 +414,7 @@ class NodeConfig(BaseSettings):
 
     def _resolved(self, folder: Path) -> NodeConfig:
         store = self.store.model_copy(
-            update={"path": folder / self.store.path, "key_file": folder / self.store.key_file}
+            update={name: folder / getattr(self.store, name) for name in ("path", "key_file", "wrapped_key", "anchor")}
         )
         sensing = self.sensing
         if sensing.scanner is not None:

@@ -114,6 +114,7 @@ class Link:
             gone = presence(self._identity, self._session, online=False, software=self._software)
             self._connection.publish(gone.topic, gone.payload, retain=True)
         self._connection.stop()
+        self._store().close()
 
     @property
     def connected(self) -> bool:

@@ -22,6 +22,8 @@ import structlog
 from edge.child import Child
 from edge.config import DAY_S, NodeConfig
 from edge.keeper import Keeper
+from edge.keys import rotation
+from edge.keys.wrapped import WrappedKey
 from edge.learning.process import TrainerProcess
 from edge.learning.protocol import Request, Response, Workplace
 from edge.link import LEADER, BlobMissing, Link
@@ -31,6 +33,7 @@ from edge.room.settings import reception_settings
 from edge.seeds import NoHelper, SeedSealer
 from edge.sensing.child import SensingChild
 from edge.sensing.settings import ScannerSection, Settings
+from edge.store.anchor import Anchor
 from edge.store.app_states import AppStates
 from edge.store.calibration import Calibrations
 from edge.store.cases import Cases
@@ -85,8 +88,12 @@ class OpenTask:
 class Node:
     """One node, from its configuration to `stop`.
 
+    Attributes:
+        rotating: it stopped to give its store a new key: make it anew and run it.
+
     Raises:
-        BadConfig, BadKey, UntrustedCertificate, StoreError: what it needs is not in order; the message says what to do.
+        BadConfig, BadKey, KeyUnavailable, UntrustedCertificate, StoreError: what it needs is not in order; the message
+            says what to do. `RolledBack`: the store is an old copy of itself.
     """
 
     def __init__(self, config: NodeConfig) -> None:
@@ -100,6 +107,9 @@ class Node:
         self.ledger = PrivacyLedger(self._store, privacy.budget())
         self.audit = AuditLog(self._store)
         self._only_masked = privacy.secure_sum == "required"
+        self._anchor = Anchor(config.store.anchor)
+        self._anchor.check(self._store)
+        self.rotating = False
         self._gate = Gate(
             self._identity,
             self.audit,
@@ -164,6 +174,10 @@ class Node:
         if now >= self._flush_at:
             self._flush_at = now + FLUSH_S
             self.link.flush_quietly()  # what another process put into the outbox, such as a case
+        if rotation.wanted(WrappedKey(self._config.store.wrapped_key)):
+            log.info("the store is given a new key")
+            self.rotating = True
+            self.stop()
         if now < self._housekeeping_at:
             return
         self._housekeeping_at = now + HOUSEKEEPING_S
@@ -240,6 +254,7 @@ class Node:
             sent=traffic.sent,
             received=traffic.received,
         )
+        self._anchor.write(self._store)  # before it leaves: what has left is never forgotten unnoticed
         self.link.send(reply)
         self.link.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import signal
 import threading
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 
 from edge.commands.encounters import mode_line
+from edge.commands.keys import PROTECTS, source_name
 from edge.commands.privacy import show
 from edge.commands.terminal import ConfigFile, explained, ok, out
 from edge.config import BadConfig, NodeConfig
@@ -52,11 +54,25 @@ def run(config: ConfigFile) -> None:
     def work() -> None:
         from edge.node import Node  # noqa: PLC0415  (the other commands do without its imports)
 
-        node = Node(NodeConfig.load(config))
+        loaded = NodeConfig.load(config)
+        stopping, running = threading.Event(), list[Node]()
+
+        def stop(*_: object) -> None:
+            stopping.set()
+            for node in running:
+                # In a thread: this one may hold the very lock that `stop` takes, in the middle of a wait.
+                threading.Thread(target=node.stop).start()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            # In a thread: this one may hold the very lock that `stop` takes, in the middle of a wait.
-            signal.signal(number, lambda *_: threading.Thread(target=node.stop).start())
-        node.run()
+            signal.signal(number, stop)
+        again = True
+        while again and not stopping.is_set():
+            running.append(Node(loaded))
+            running[0].run()
+            again = running[0].rotating
+            # The store is given its new key by the next one, while nobody has it open.
+            running.clear()
+            gc.collect()
 
     explained(work)
 
@@ -75,6 +91,8 @@ def doctor(
         database = Database(loaded.store.path, loaded.store_key())
         database.check()
         ok("encrypted store / basis data terenkripsi", str(loaded.store.path))
+        source = source_name(loaded)
+        ok("key source / asal kunci", f"{source}; protects against / melindungi dari: {PROTECTS[source]}")
         with closing(database.connect()) as store:
             mode_line(store, loaded)
         url = BrokerUrl.parse(loaded.link.broker)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from edge.config import BadConfig
+from edge.keys.sources import KeyUnavailable
 from edge.sensing.contacts import BadContactFile
 from edge.store.errors import StoreError
 from privacy.boundary.broker import BadBrokerUrl
@@ -38,7 +39,7 @@ def explained(action: Callable[[], None]) -> None:
         action()
     except (BadConfig, BadBrokerUrl, BadContactFile) as why:
         fail(BAD_CONFIG, why)
-    except (BadKey, UntrustedCertificate) as why:
+    except (BadKey, KeyUnavailable, UntrustedCertificate) as why:
         fail(BAD_CREDENTIALS, why)
     except StoreError as why:
         fail(BAD_STORE, why)

@@ -94,6 +94,10 @@ class Database:
             self._write_key_id()
         return connection
 
+    def note_key(self) -> None:
+        """Say in the sidecar that the store has this key now."""
+        self._write_key_id()
+
     @staticmethod
     def transaction(connection: Connection) -> AbstractContextManager[None]:
         """See `edge.store.connection.transaction`."""

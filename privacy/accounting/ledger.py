@@ -30,7 +30,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from privacy.accounting.composition import epsilon
-from privacy.accounting.events import ANY, Event, counts_for, decode_events, encode_events
+from privacy.accounting.events import (
+    SITE,
+    Event,
+    SampledGaussian,
+    counts_for,
+    decode_events,
+    encode_events,
+)
 from privacy.journal import Connection, Journal, transaction
 
 HOLD_S = 86400.0
@@ -203,6 +210,18 @@ class PrivacyLedger:
         with transaction(self._connection):
             self._spend(entry)
 
+    def forfeit(self, why: str) -> int:
+        """Count all of every budget as spent for a record lifetime from now on; returns the entry's number.
+
+        For a ledger that is known to have forgotten something: nothing is granted until all that could be forgotten
+        has left the record lifetime.
+        """
+        everything = [SampledGaussian(0.0, 1.0, 1), SampledGaussian(0.0, 1.0, 1, 1, SITE)]
+        with transaction(self._connection):
+            return self._journal.append(
+                ("reserve", self._now(), b"", f"forfeited: {why}", encode_events(everything), None)
+            )
+
     def epsilon(self) -> float:
         """Epsilon, at its unit's delta, of the worst record alive now; reservations count."""
         counting = self._counting()
@@ -258,9 +277,8 @@ class PrivacyLedger:
                 raise BudgetSpent(spent, asked, total, self.budget, unit)
 
     def _units(self, events: Sequence[Event]) -> list[str]:
-        """Whose budgets these events are charged to, in order; one without a name where none names any."""
-        named = {event.unit for event in events if event.unit != ANY} | set(self.budget.units)
-        return sorted(named) or ([ANY] if events else [])
+        """Whose budgets these events are charged to, in order."""
+        return sorted({event.unit for event in events} | set(self.budget.units))
 
     def _epsilon(self, events: Sequence[Event], unit: str) -> float:
         # What is charged to part of a site says nothing about the whole of it.

@@ -1,0 +1,87 @@
+"""A new key for the store, in steps that a power cut may come between.
+
+    file: old            rotation is asked for
+    file: old, next      `begin`: the next key is on disk, wrapped, before anything is written with it
+    store: old -> next   `finish`: SQLCipher writes every page anew, in one transaction
+    sidecar: next
+    file: next           the old key is forgotten
+
+Whoever finds two keys in the file finishes first: the store opens with exactly one of them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from sqlcipher3 import dbapi2
+
+from edge.keys.sources import KEY_BYTES
+from edge.keys.wrapped import StoreKeys, WrappedKey
+from edge.store.database import Database
+from edge.store.errors import StoreUnavailable, WrongKey
+
+
+def begin(wrapped: WrappedKey) -> None:
+    """Have a new key ready; the node does the rest when it starts the next time, or the next moment where it runs."""
+    source = wrapped.source()
+    given = source.key()
+    keys = wrapped.open(given)
+    if keys.next is None:
+        wrapped.write(source, given, StoreKeys(keys.key, secrets.token_bytes(KEY_BYTES)))
+
+
+def wanted(wrapped: WrappedKey) -> bool:
+    """Whether a rotation was begun and not finished; needs no key."""
+    return wrapped.path.exists() and b'"next": null' not in wrapped.path.read_bytes()
+
+
+def finish(wrapped: WrappedKey, given: bytes, store: Path) -> bytes:
+    """Finish a rotation that was begun, and return the store's key. No other process may have the store open.
+
+    Raises:
+        WrongKey: neither key opens the store.
+        StoreUnavailable: somebody has it open, or the disk fails.
+    """
+    keys = wrapped.open(given)
+    if keys.next is None:
+        return keys.key
+    if store.exists() and not _opens(store, keys.next):
+        if not _opens(store, keys.key):
+            raise WrongKey(f"store {store} opens with neither key of {wrapped.path}: restore both from one backup")
+        _rekey(store, keys.key, keys.next)
+    Database(store, keys.next).note_key()
+    wrapped.write(wrapped.source(), given, StoreKeys(keys.next))
+    return keys.next
+
+
+def _opens(store: Path, key: bytes) -> bool:
+    connection = dbapi2.connect(f"{store.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    try:
+        connection.execute("PRAGMA cipher_log_level = NONE")
+        connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except dbapi2.DatabaseError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _rekey(store: Path, old: bytes, new: bytes) -> None:
+    connection = dbapi2.connect(f"{store.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10)
+    try:
+        connection.execute("PRAGMA cipher_log_level = NONE")
+        connection.execute(f"PRAGMA key = \"x'{old.hex()}'\"")
+        # Every page is written anew under a rollback journal: a power cut in its midst leaves the old key whole.
+        if connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0] != "delete":
+            raise StoreUnavailable(f"store {store} is open elsewhere: stop what uses it, then start the node again")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("COMMIT")
+        connection.execute(f"PRAGMA rekey = \"x'{new.hex()}'\"")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except dbapi2.OperationalError as why:
+        raise StoreUnavailable(f"store {store} cannot be given its new key now ({why}): start the node again") from why
+    finally:
+        connection.close()
