@@ -12,8 +12,9 @@ from edge.commands.calibrate import calibrate
 from edge.commands.encounters import encounters
 from edge.commands.erase import erase
 from edge.commands.exposures import exposures
-from edge.commands.node import doctor, init, privacy, run
+from edge.commands.node import doctor, init, run
 from edge.commands.page import page
+from edge.commands.privacy import privacy
 from edge.commands.report_case import report_case
 from edge.commands.staff import staff
 from edge.commands.tags import tags
@@ -26,8 +27,9 @@ Exit status: 0 fine, 2 wrong usage, 3 configuration, 4 keys or certificate, 5 en
 """
 
 app = typer.Typer(name="jaga-node", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (init, run, doctor, privacy, page, beacon, calibrate, encounters, erase, exposures, report_case):
+for command in (init, run, doctor, page, beacon, calibrate, encounters, erase, exposures, report_case):
     app.command()(command)
+app.add_typer(privacy)
 app.add_typer(staff)
 app.add_typer(tags)
 

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from edge.lan import LocalUrl
 from edge.page.address import Listen
 from edge.store.database import KEY_BYTES
+from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import EXPORT_BYTES
 
 DAY_S = 86400.0
@@ -304,11 +305,20 @@ class LearningTable(_Table):
     node_config: dict[str, str | int | float | bool] = {}
 
 
+class UnitTable(_Table):
+    """`[privacy.units.NAME]`: the limit of one privacy unit (`slot`, `session`, `site`), where it has one of its
+    own."""
+
+    epsilon: Annotated[float, Field(gt=0)]
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+
+
 class PrivacyTable(_Table):
     """`[privacy]`: what this node spends on one record's lifetime, at most. It is the node that decides.
 
     `secure_sum = "required"` refuses whatever is not part of a secure sum of two aggregators. `helper_key` is the
     fingerprint that the second organisation gave you (`jaga-central helper show`): no other helper is believed then.
+    `min_cohort` is of how many nodes that organisation makes a sum at least: noise that nodes share goes by it.
     """
 
     epsilon: Annotated[float, Field(gt=0)] = 8.0
@@ -317,6 +327,12 @@ class PrivacyTable(_Table):
     allow_unaccounted_apps: bool = False
     secure_sum: Literal["allowed", "required"] = "allowed"
     helper_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    min_cohort: Annotated[int, Field(ge=2)] = 3
+    units: dict[Annotated[str, Field(pattern=r"^[a-z]{1,32}$")], UnitTable] = {}
+
+    def budget(self) -> Budget:
+        units = {name: Limit(unit.epsilon, unit.delta) for name, unit in self.units.items()}
+        return Budget(self.epsilon, self.delta, self.record_lifetime_days * DAY_S, units)
 
 
 class NodeConfig(BaseSettings):

@@ -31,7 +31,9 @@ from edge.room.settings import reception_settings
 from edge.seeds import NoHelper, SeedSealer
 from edge.sensing.child import SensingChild
 from edge.sensing.settings import ScannerSection, Settings
+from edge.store.app_states import AppStates
 from edge.store.calibration import Calibrations
+from edge.store.cases import Cases
 from edge.store.connection import Connection as StoreConnection
 from edge.store.connection import transaction
 from edge.store.database import Database
@@ -40,19 +42,19 @@ from edge.store.exposures import Exposures
 from edge.store.health import State
 from edge.store.inbox import Inbox, InboxItem
 from edge.store.key_batches import KeyBatches
-from edge.store.meta import Meta
 from edge.store.outbox import Outbox, OutboxItem
 from edge.store.sightings import Sightings
 from edge.store.site import SiteModes
+from edge.store.staff import StaffSessions
 from edge.tracing.child import TracingChild
 from edge.tracing.intake import KeyIntake
 from edge.tracing.settings import settings_of
-from privacy.accounting.ledger import Budget, PrivacyLedger
+from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
 from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.envelope import Envelope, Rejected
-from privacy.boundary.gate import Gate, Unaccounted, Unmasked
+from privacy.boundary.gate import CASE_LIFETIME_S, Gate, Unaccounted, Undeclared, Unmasked
 from privacy.boundary.messages import Encoding, Header, Refusal, Reply, Task
 from privacy.identity.authority import Identity
 from privacy.version import SOFTWARE
@@ -64,6 +66,12 @@ FLUSH_S = 2.0
 HOUSEKEEPING_S = 3600.0
 LONGEST_FETCH_S = 300.0
 NO_ARRAYS = memoryview(b"")
+STAYS_HERE = {
+    Unaccounted: Refusal.UNACCOUNTED,
+    Undeclared: Refusal.UNDECLARED,
+    Unmasked: Refusal.UNMASKED,
+}
+"""What the centre is told where the gate does not let a reply out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +97,7 @@ class Node:
         self._work = threading.Event()
         self._stopping = threading.Event()
         privacy = config.privacy
-        lifetime_s = privacy.record_lifetime_days * DAY_S
-        self.ledger = PrivacyLedger(self._store, Budget(privacy.epsilon, privacy.delta, lifetime_s))
+        self.ledger = PrivacyLedger(self._store, privacy.budget())
         self.audit = AuditLog(self._store)
         self._only_masked = privacy.secure_sum == "required"
         self._gate = Gate(
@@ -161,11 +168,15 @@ class Node:
             return
         self._housekeeping_at = now + HOUSEKEEPING_S
         try:
-            purged = Sightings(self._store).purge(now - self._config.store.retention_days * DAY_S)
+            oldest = now - self._config.store.retention_days * DAY_S
+            purged = Sightings(self._store).purge(oldest)
             Inbox(self._store).forget(now - DAY_S)
             KeyBatches(self._store).forget(now)
-            Exposures(self._store).purge(int((now - self._config.store.retention_days * DAY_S) // DAY_S))
-            Calibrations(self._store).purge(now - self._config.store.retention_days * DAY_S)
+            Exposures(self._store).purge(int(oldest // DAY_S))
+            Calibrations(self._store).purge(oldest)
+            AppStates(self._store).purge(oldest)
+            Cases(self._store).purge(now - self._config.privacy.record_lifetime_days * DAY_S - CASE_LIFETIME_S)
+            StaffSessions(self._store).purge(now - DAY_S)
         except (StoreFull, StoreUnavailable) as why:
             log.error("housekeeping put off", reason=str(why))
             return
@@ -251,7 +262,7 @@ class Node:
                 arrays = self.link.fetch(task.arrays, min(left_s / 2, LONGEST_FETCH_S))
             except (BlobMissing, Rejected) as why:
                 return Response(refusal=Refusal.BAD_MODEL, detail=str(why)), NO_ARRAYS
-        state = Meta(self._store).get(_context_name(opened.header.run_id))
+        state = AppStates(self._store).get(opened.header.run_id)
         request = Request(
             flower=memoryview(task.flower),
             sizes=[] if task.arrays is None else task.arrays.sizes,
@@ -279,13 +290,12 @@ class Node:
         with transaction(self._store):
             try:
                 released = self._gate.release(header, reply, leader)
-            except (Unaccounted, Unmasked) as why:
+            except (Unaccounted, Undeclared, Unmasked) as why:
                 log.error("reply stays here", reason=str(why))
-                no = Refusal.UNACCOUNTED if isinstance(why, Unaccounted) else Refusal.UNMASKED
-                reply = Reply(refusal=no)
+                reply = Reply(refusal=STAYS_HERE[type(why)])
                 released = self._gate.release(header, reply, leader)
             if response.context is not None and reply.refusal is None:
-                Meta(self._store).set(_context_name(header.run_id), bytes(response.context))
+                AppStates(self._store).keep(header.run_id, bytes(response.context), time.time())
             Inbox(self._store).answer(header.message_id, released.payload, released.sha256)
             item_id = Outbox(self._store).put(topic, None, expires_at=header.expires_at, message_id=header.message_id)
         return reply.refusal, OutboxItem(item_id, topic, released.payload, header.message_id, header.expires_at)
@@ -319,6 +329,8 @@ class Node:
             threads=config.learning.threads,
             node_config=config.learning.node_config,
             only_masked=self._only_masked,
+            min_cohort=config.privacy.min_cohort,
+            units={name: (unit.epsilon, unit.delta) for name, unit in config.privacy.units.items()},
         )
 
     def _sensing_settings(self) -> Settings:
@@ -328,7 +340,3 @@ class Node:
         # The tables and the sections have the same kinds and fields; a test holds them to it.
         section: ScannerSection = msgspec.convert(scanner.model_dump(mode="json"), ScannerSection)
         return Settings(str(self._config.store.path), self._database.key.hex(), section)
-
-
-def _context_name(run_id: int) -> str:
-    return f"flower context {run_id:016x}"

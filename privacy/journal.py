@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import msgspec
 
 Value = int | float | str | bytes | None
+Head = tuple[int, bytes]
+"""Number and hash of a journal's last row."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "INTEGER": (int, type(None)),
@@ -120,12 +122,12 @@ class Journal:
         )
         return row
 
-    def head(self) -> tuple[int, bytes]:
+    def head(self) -> Head:
         """Number and hash of the last row; (0, a constant) of an empty journal."""
         last = self._connection.execute(f"SELECT row, hash FROM {self._table} ORDER BY row DESC LIMIT 1").fetchone()  # noqa: S608
         return (int(last[0]), bytes(last[1])) if last else (0, self._genesis)
 
-    def verify(self) -> tuple[int, bytes]:
+    def verify(self) -> Head:
         """Follow the whole chain and return its head.
 
         Raises:

@@ -136,7 +136,7 @@ def _check(
     receipt, certificate = verified(signed, identity.anchor)
     ok("signature / tanda tangan", f"{certificate.party}, {datetime.fromtimestamp(receipt.at, UTC):%Y-%m-%d %H:%M} UTC")
     if certificate.party == identity.party:
-        count = Receipts(store).verify()
+        count, _ = Receipts(store).verify()
         if not Receipts(store).has(signed):
             raise BadReceipt(
                 "signed by this node, but not in its journal: the store was put back to an older state, or the journal "

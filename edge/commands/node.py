@@ -6,15 +6,14 @@ import secrets
 import signal
 import threading
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from edge.commands.encounters import mode_line
-from edge.commands.terminal import TAMPERED, ConfigFile, explained, fail, ok, out
+from edge.commands.privacy import show
+from edge.commands.terminal import ConfigFile, explained, ok, out
 from edge.config import BadConfig, NodeConfig
 from edge.store.database import Database
 from privacy.boundary.broker import BrokerUrl, tls_context
@@ -89,37 +88,4 @@ def doctor(
         ok("broker", str(url))
 
     explained(check)
-    privacy(config)
-
-
-def privacy(config: ConfigFile) -> None:
-    """What this node's records have cost, and everything that left it. / Anggaran privasi dan catatan keluar."""
-
-    def show() -> None:
-        from privacy.accounting.ledger import Budget, PrivacyLedger  # noqa: PLC0415
-        from privacy.boundary.audit import AuditLog  # noqa: PLC0415
-        from privacy.journal import BrokenChain  # noqa: PLC0415
-
-        loaded = NodeConfig.load(config)
-        connection = Database(loaded.store.path, loaded.store_key()).connect()
-        rules = loaded.privacy
-        ledger = PrivacyLedger(connection, Budget(rules.epsilon, rules.delta, rules.record_lifetime_days * 86400))
-        audit = AuditLog(connection)
-        try:
-            ledger.verify()
-            audit.verify()
-        except BrokenChain as why:
-            fail(TAMPERED, why)
-        ok("ledger and audit log are whole / buku privasi utuh", f"{len(ledger.entries())} entries")
-        out.print(
-            f"epsilon spent / terpakai: [bold]{ledger.epsilon():.3f}[/] of {rules.epsilon:g} at delta {rules.delta:g}, "
-            f"over {rules.record_lifetime_days:g} days"
-        )
-        table = Table("row", "when / waktu (UTC)", "to / kepada", "bytes", "ledger", "what / isi")
-        for row in audit.rows():
-            paid = ", ".join(map(str, row.entries)) or "-"
-            when = f"{datetime.fromtimestamp(row.at, UTC):%Y-%m-%d %H:%M:%S}"
-            table.add_row(str(row.row), when, row.recipient, f"{row.size_bytes:,}", paid, row.note)
-        out.print(table)
-
-    explained(show)
+    show(config)

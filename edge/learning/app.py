@@ -7,6 +7,8 @@ is the ledger's total, which depends on the mechanisms that ran and not on the d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,11 +16,17 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 
 from edge.learning.dpsgd import DpSgdPlan, NotFinite, noised_metrics, train
+from edge.learning.masking import NOISE_WANTED, TERMS_IN_HAND
+from edge.learning.plain import PlainPlan, train_plainly
 from edge.learning.site import Refused, Site
 from edge.learning.tasks.task import Examples, Task, UnknownTask, load_task
-from privacy.accounting.events import SampledGaussian
+from edge.store.reading import reading_only
+from privacy.accounting.events import Event
 from privacy.accounting.ledger import BudgetSpent
 from privacy.boundary.messages import Refusal
+from privacy.catalogue.columns import Mechanism
+from privacy.catalogue.use import Use
+from privacy.mechanisms.shared_noise import NoRoom, SharedNoise
 
 PLAN_KEYS = {
     "noise-multiplier": "noise_multiplier",
@@ -31,6 +39,12 @@ PLAN_KEYS = {
 }
 """What a run may say in its `[train]` table, and the field of `DpSgdPlan` that it sets."""
 
+DP_SGD, SHARED_NOISE = "dp-sgd", "shared-noise"
+"""Values of `mechanism` in a `[train]` table; the first where it says nothing."""
+SITE_KEYS = {"epochs": "epochs", "batch-size": "batch_size", "learning-rate": "learning_rate"}
+NOISE_KEYS = {"noise-multiplier": "noise_multiplier", "clip-norm": "clip_norm"}
+"""With `mechanism = "shared-noise"`: fields of `PlainPlan` and of `SharedNoise`."""
+
 
 def app_for(site: Site) -> ClientApp:
     """The app of one node."""
@@ -39,9 +53,12 @@ def app_for(site: Site) -> ClientApp:
     @app.train()
     def train_round(message: Message, _context: Context) -> Message:
         config = _config(message)
+        if config.get("mechanism", DP_SGD) == SHARED_NOISE:
+            return train_site(site, message, _task(config), config)
         task, plan = _task(config), _plan(config)
-        entry = _reserve(site, message, plan.events(task.unit_examples) + plan.metrics_events(), f"train {task.name}")
-        examples = task.examples(task.read(site.connection))
+        events = plan.events(task.unit_examples, task.unit) + plan.metrics_events(task.unit)
+        entry = _reserve(site, message, events, TRAIN.of(task))
+        examples = _examples(site, task)
         model = _model(task, message)
         metrics = _metrics(task, model, examples, plan)
         try:
@@ -57,13 +74,48 @@ def app_for(site: Site) -> ClientApp:
     def evaluate_round(message: Message, _context: Context) -> Message:
         config = _config(message)
         task, plan = _task(config), _plan(config)
-        entry = _reserve(site, message, plan.metrics_events(), f"evaluate {task.name}")
-        metrics = _metrics(task, _model(task, message), task.examples(task.read(site.connection)), plan)
+        entry = _reserve(site, message, plan.metrics_events(task.unit), EVALUATE.of(task))
+        metrics = _metrics(task, _model(task, message), _examples(site, task), plan)
         site.ledger.spend(entry)
         metrics["epsilon"] = site.ledger.epsilon()
         return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
     return app
+
+
+def train_site(site: Site, message: Message, task: Task, config: ConfigRecord) -> Message:
+    """Training whose whole update is the secret: plain SGD, bounded and noised on its way into a secure sum.
+
+    Nothing else of the node's data is in the reply: no noised error, for that is noised for one unit alone.
+    """
+    terms = TERMS_IN_HAND.get()
+    if terms is None:
+        raise Refused(
+            Refusal.BAD_TASK, f"{SHARED_NOISE} is for runs with [secure_sum]: alone, this noise is too little"
+        )
+    plan, noise = _site_plan(config, site.min_cohort)
+    elements = sum(parameter.numel() for parameter in task.model().state_dict().values())
+    try:
+        events = [noise.event(terms.plan.code, elements)]
+    except NoRoom as why:
+        raise Refused(Refusal.BAD_TASK, str(why)) from why
+    entry = _reserve(site, message, events, SITE.of(task))
+    examples, model = _examples(site, task), _model(task, message)
+    state = train_plainly(model, examples.x, examples.y, task.loss, plan)
+    NOISE_WANTED.set(noise)
+    site.ledger.spend(entry)
+    arrays = ArrayRecord({name: Array(values) for name, values in state.items()})
+    metrics = MetricRecord({"num-examples": 1.0, "epsilon": site.ledger.epsilon()})
+    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+
+
+def _site_plan(config: ConfigRecord, cohort: int) -> tuple[PlainPlan, SharedNoise]:
+    plan: dict[str, Any] = {field: config[key] for key, field in SITE_KEYS.items() if key in config}
+    noise: dict[str, Any] = {field: config[key] for key, field in NOISE_KEYS.items() if key in config}
+    try:
+        return PlainPlan(**plan), SharedNoise(**noise, cohort=cohort)
+    except (TypeError, ValueError) as why:
+        raise Refused(Refusal.BAD_TASK, str(why)) from why
 
 
 def _config(message: Message) -> ConfigRecord:
@@ -88,9 +140,29 @@ def _plan(config: ConfigRecord) -> DpSgdPlan:
         raise Refused(Refusal.BAD_TASK, str(why)) from why
 
 
-def _reserve(site: Site, message: Message, events: list[SampledGaussian], purpose: str) -> int:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    verb: str
+    mechanisms: tuple[Mechanism, ...]
+
+    def of(self, task: Task) -> Use:
+        return Use.of(f"{self.verb} {task.name}", task.sources, self.mechanisms)
+
+
+TRAIN = _Kind("train", (Mechanism.DP_SGD, Mechanism.NOISED_METRICS))
+EVALUATE = _Kind("evaluate", (Mechanism.NOISED_METRICS,))
+SITE = _Kind("train", (Mechanism.SHARED_NOISE,))
+
+
+def _examples(site: Site, task: Task) -> Examples:
+    with reading_only(site.connection, task.sources):
+        records = task.read(site.connection)
+    return task.examples(records)
+
+
+def _reserve(site: Site, message: Message, events: Sequence[Event], use: Use) -> int:
     try:
-        return site.ledger.reserve(bytes.fromhex(message.metadata.message_id), purpose, events)
+        return site.ledger.reserve(bytes.fromhex(message.metadata.message_id), use.encode(), events)
     except BudgetSpent as why:
         raise Refused(Refusal.BUDGET_SPENT, str(why)) from why
 

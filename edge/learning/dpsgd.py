@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from edge.learning.clipping import clipped_sum, trained
 from edge.learning.noise import gaussian, gaussian_rows, uniform
 from privacy.accounting.composition import noise_multiplier_for
-from privacy.accounting.events import SampledGaussian
+from privacy.accounting.events import ANY, SampledGaussian
 
 NOISE_STEP = 0.35
 """Learning rate times noise multiplier in `DpSgdPlan.within`: noise then moves a model equally far at every epsilon."""
@@ -96,13 +96,13 @@ class DpSgdPlan:
 
         return plan(noise_multiplier_for(epsilon, delta, whole_run))
 
-    def events(self, unit_examples: int) -> list[SampledGaussian]:
-        """What `train` costs, for the ledger; the argument is in the module's docstring."""
-        return [SampledGaussian(self.noise_multiplier, self.sampling_rate, self.steps, unit_examples)]
+    def events(self, unit_examples: int, unit: str = ANY) -> list[SampledGaussian]:
+        """What `train` costs one privacy unit, for the ledger; the argument is in the module's docstring."""
+        return [SampledGaussian(self.noise_multiplier, self.sampling_rate, self.steps, unit_examples, unit)]
 
-    def metrics_events(self) -> list[SampledGaussian]:
+    def metrics_events(self, unit: str = ANY) -> list[SampledGaussian]:
         """What one `noised_metrics` costs."""
-        return [SampledGaussian(self.metrics_noise_multiplier, 1.0, 1)]
+        return [SampledGaussian(self.metrics_noise_multiplier, 1.0, 1, 1, unit)]
 
 
 @dataclass(frozen=True, slots=True)

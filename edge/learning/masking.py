@@ -9,8 +9,10 @@ into the sum with it, so no number of this node is in the clear.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 
 import numpy as np
+import structlog
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from numpy.typing import NDArray
 
@@ -18,13 +20,21 @@ from edge.learning.site import Refused
 from privacy.boundary.arrays import NUMPY, array_view
 from privacy.boundary.flower import array_records, config_records, metric_records, with_content
 from privacy.boundary.messages import Refusal
+from privacy.mechanisms.shared_noise import NoRoom, SharedNoise
 from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.fixed_point import NotEncodable
 from privacy.secure_sum.sums import split
 from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, BadTerms, SumTerms
 from privacy.secure_sum.vector import VectorMismatch, contribution
 
+log = structlog.get_logger()
+
 App = Callable[[Message, Context], Message]
+
+TERMS_IN_HAND: ContextVar[SumTerms | None] = ContextVar("terms of the sum in hand", default=None)
+"""The terms of the sum that the running app's reply will be part of, for apps that want to know."""
+NOISE_WANTED: ContextVar[SharedNoise | None] = ContextVar("noise for the share in hand", default=None)
+"""What an app sets to have its whole update bounded and noised before it is masked."""
 
 
 def terms_of(message: Message) -> SumTerms | None:
@@ -57,7 +67,13 @@ def secure_sum_mod(message: Message, context: Context, app: App) -> Message:
         return app(message, context)
     plain = RecordDict({name: record for name, record in message.content.items() if name != TERMS})
     base = _arrays(plain) if terms.part is Part.TRAIN else {}
-    reply = app(with_content(message, plain), context)
+    in_hand, wanted = TERMS_IN_HAND.set(terms), NOISE_WANTED.set(None)
+    try:
+        reply = app(with_content(message, plain), context)
+        noise = NOISE_WANTED.get()
+    finally:
+        TERMS_IN_HAND.reset(in_hand)
+        NOISE_WANTED.reset(wanted)
     if reply.has_error():
         return reply
     metrics = _metrics(reply.content)
@@ -66,7 +82,10 @@ def secure_sum_mod(message: Message, context: Context, app: App) -> Message:
     weight = metrics.pop(terms.weighted_by)
     try:
         vector = contribution(terms.plan, base, _arrays(reply.content), weight, metrics)
-    except (VectorMismatch, NotEncodable) as why:
+        if noise is not None:
+            report = noise.add(vector.elements, terms.plan.code)
+            log.info("update noised", noise_std=report.noise_std, clipped=report.clipped)
+    except (VectorMismatch, NotEncodable, NoRoom) as why:
         raise Refused(Refusal.NOT_SUMMABLE, str(why)) from why
     shares = split(vector)
     arrays = ArrayRecord({ELEMENTS: Array(shares.leader.elements), SCALARS: Array(shares.leader.scalars)})

@@ -7,13 +7,13 @@ torch seeds its generator with 32 bits, and a Mersenne twister can be run backwa
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 
 import numpy as np
 import torch
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
+
+from privacy.mechanisms.randomness import RandomWords
 
 BATCH = 65_536
 """About how many values are drawn at once."""
@@ -50,7 +50,4 @@ def gaussian_rows(rows: int, length: int) -> Iterator[NDArray[np.float64]]:
 
 def _bits(n: int) -> torch.Tensor:
     """n integers of 53 random bits."""
-    stream = Cipher(algorithms.AES(os.urandom(32)), modes.CTR(bytes(16))).encryptor()
-    room = bytearray(8 * n + 16)
-    stream.update_into(bytes(8 * n), room)
-    return torch.from_numpy(np.frombuffer(room, np.int64, n)).bitwise_and_((1 << 53) - 1)
+    return torch.from_numpy(RandomWords().words(n).view(np.int64)).bitwise_and_((1 << 53) - 1)

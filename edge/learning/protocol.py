@@ -10,6 +10,7 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
+from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import Encoding, Refusal
 from privacy.secure_sum.exchange import Part
 
@@ -26,6 +27,8 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         app: `module:object` of a Flower `ClientApp`, or of a function that makes one from a `Site`.
         node_config: what a Flower app reads in `context.node_config`.
         only_masked: refuse what is not part of a secure sum.
+        min_cohort: of how many nodes a secure sum is at least.
+        units: epsilon and delta of single privacy units, where they are not the node's own.
     """
 
     database: str
@@ -38,6 +41,13 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int
     node_config: dict[str, str | int | float | bool]
     only_masked: bool = False
+    min_cohort: int = 3
+    units: dict[str, tuple[float, float]] = {}
+
+    @property
+    def budget(self) -> Budget:
+        units = {name: Limit(*limit) for name, limit in self.units.items()}
+        return Budget(self.epsilon, self.delta, self.record_lifetime_s, units)
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

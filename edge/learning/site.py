@@ -19,7 +19,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One node's data, as a learning app may use it."""
+    """One node's data, as a learning app may use it.
+
+    Attributes:
+        min_cohort: of how many nodes a secure sum is at least, as this node's owner believes of the helper.
+    """
 
     connection: Connection
     ledger: PrivacyLedger
+    min_cohort: int = 3

@@ -56,3 +56,7 @@ class Cases:
             "SELECT message_id, reported_at, consent, witness, key_count FROM cases ORDER BY reported_at DESC"
         ).fetchall()
         return [ReportedCase(bytes(row[0]), *row[1:]) for row in rows]
+
+    def purge(self, before: float) -> int:
+        """Delete the reports made before, seconds; the audit log stays. Returns how many there were."""
+        return self.connection.execute("DELETE FROM cases WHERE reported_at < ?", (before,)).rowcount

@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from edge.store.connection import Connection
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate, TrustAnchor, UntrustedCertificate
-from privacy.journal import Journal, transaction
+from privacy.journal import Head, Journal, transaction
 
 _TABLE = "receipts"
 _COLUMNS = {"at": "REAL", "receipt": "BLOB", "signature": "BLOB", "certificate": "BLOB"}
@@ -158,13 +158,13 @@ class Receipts:
         found = self.connection.execute("SELECT receipt FROM receipts WHERE row = ?", (row,)).fetchone()
         return found is not None and hmac.compare_digest(bytes(found[0]), signed.receipt)
 
-    def verify(self) -> int:
-        """Follow the chain; returns how many receipts there are.
+    def verify(self) -> Head:
+        """Follow the chain; returns number and hash of the last receipt.
 
         Raises:
             BrokenChain: names the first row that does not hold.
         """
-        return self._journal.verify()[0]
+        return self._journal.verify()
 
 
 def read(path: Path) -> SignedReceipt:

@@ -142,6 +142,10 @@ class StaffSessions:
         """Sign an account out everywhere; returns how many sessions ended."""
         return self.connection.execute("DELETE FROM staff_sessions WHERE name = ?", (name,)).rowcount
 
+    def purge(self, before: float) -> int:
+        """End the sessions that were last used before, seconds; returns how many ended."""
+        return self.connection.execute("DELETE FROM staff_sessions WHERE used_at < ?", (before,)).rowcount
+
     def count(self, name: str) -> int:
         row = self.connection.execute("SELECT count(*) FROM staff_sessions WHERE name = ?", (name,)).fetchone()
         return int(row[0])

@@ -6,7 +6,8 @@ Every figure is an upper bound. Three ways lead to one, and the smallest is take
   This needs nothing but `math`.
 - The privacy loss distribution, rounded pessimistically (Doroshenko et al. 2022). Where several examples draw on one
   unit, each sampled on its own, the dominating pair is the mixture of Gaussians of Ganesh 2024 (arXiv:2401.10294).
-- Renyi DP (Mironov et al. 2019), which also holds where delta is too small for the first one's FFT.
+- Renyi DP (Mironov et al. 2019), which also holds where delta is too small for the first one's FFT, and which noise
+  shared by several nodes needs: it is concentrated DP, Renyi DP of order a at cost rho a.
 
 Assumption: an event's numbers do not depend on the outputs of earlier events (a run's configuration fixes them);
 what is released may depend on all of them.
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from privacy.accounting.events import SampledGaussian
+from privacy.accounting.events import Event, SharedGaussian
 
 # The FFT of a privacy loss distribution rounds at about 1e-15; far above that its delta can be trusted.
 LEAST_DELTA_FOR_PLD = 1e-10
@@ -45,7 +46,7 @@ class _Step(NamedTuple):
     examples_per_unit: int
 
 
-def epsilon(events: Iterable[SampledGaussian], delta: float) -> float:
+def epsilon(events: Iterable[Event], delta: float) -> float:
     """Smallest proven epsilon at `delta` of all `events` composed.
 
     Returns:
@@ -54,14 +55,20 @@ def epsilon(events: Iterable[SampledGaussian], delta: float) -> float:
     if not 0 < delta < 1:
         raise ValueError(f"delta {delta} is not between 0 and 1")
     counts: Counter[_Step] = Counter()
-    precision = 0.0
+    precision = rho = 0.0
     for event in events:
+        if isinstance(event, SharedGaussian):
+            rho += event.rho
+            continue
         if event.noise_multiplier == 0:
             return math.inf
         if event.sampling_rate == 1:
             precision += event.steps / event.noise_multiplier**2
         else:
             counts[_Step(event.noise_multiplier, event.sampling_rate, event.examples_per_unit)] += event.steps
+    if rho:
+        rho += precision / 2
+        return _renyi_epsilon(tuple(sorted(counts.items())), delta, grouped=True, rho=rho)
     if not counts:
         return gaussian_epsilon(1 / math.sqrt(precision), delta) if precision else 0.0
     if precision:
@@ -84,9 +91,7 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
     return high
 
 
-def noise_multiplier_for(
-    epsilon_at_most: float, delta: float, compose: Callable[[float], Sequence[SampledGaussian]]
-) -> float:
+def noise_multiplier_for(epsilon_at_most: float, delta: float, compose: Callable[[float], Sequence[Event]]) -> float:
     """A noise multiplier whose composition costs at most `epsilon_at_most` and at least 99 % of it.
 
     Args:
@@ -150,10 +155,11 @@ def _composed(counts: tuple[tuple[_Step, int], ...], delta: float) -> float:
     return min(bound, _loss_distribution_epsilon(counts, delta, interval))
 
 
-def _renyi_epsilon(counts: tuple[tuple[_Step, int], ...], delta: float, *, grouped: bool) -> float:
+def _renyi_epsilon(counts: tuple[tuple[_Step, int], ...], delta: float, *, grouped: bool, rho: float = 0.0) -> float:
     """Epsilon by Renyi DP at whole orders, where the formula is exact.
 
     Args:
+        rho: of what is concentrated DP beside the steps.
         grouped: take a unit's examples to be sampled all together as soon as one is (a bound); otherwise as though the
             unit had one example (an estimate where it has more).
     """
@@ -161,6 +167,8 @@ def _renyi_epsilon(counts: tuple[tuple[_Step, int], ...], delta: float, *, group
     from dp_accounting import rdp  # noqa: PLC0415
 
     accountant = rdp.RdpAccountant(RDP_ORDERS, dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
+    if rho:
+        accountant.compose(dp_accounting.ZCDpEvent(rho, 0.0))
     for step, count in counts:
         examples = step.examples_per_unit if grouped else 1
         rate = -math.expm1(examples * math.log1p(-step.sampling_rate)) if step.sampling_rate < 1 else 1.0

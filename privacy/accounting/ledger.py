@@ -1,18 +1,22 @@
 """The book that says what a node's records have cost so far, and no when that would be too much.
 
 **Theorem.** For every record, the outputs that were made while the record was in the store and that were released are
-together (epsilon, delta)-differentially private for the record's privacy unit, with the budget's epsilon and delta.
+together (epsilon, delta)-differentially private for the record's privacy unit, with that unit's epsilon and delta in
+the budget. So a node can learn for years, and what counts for a record is the worst window of one record lifetime.
 
 *Proof.* An entry may touch the records alive between its reservation r and its end: the time e of its spend, at the
 latest r + `HOLD_S`, for a later spend is refused. Take a record that lives from b to at most b + L (L the record
 lifetime), and of all entries that touched it the one reserved last, at r <= b + L. That reservation was granted after
-composing all entries whose end, known or latest possible, is r - L or later. Every entry that touched the record ended
+composing the events of its unit, of no unit and of the whole site, of all entries whose end, known or latest possible,
+is r - L or later. Every entry that touched the record ended
 at b >= r - L or later, and was reserved no later than r, so it was among them. Nothing is released without a spend.
 
 *Assumptions.* (1) Retention deletes a record at the latest L after it was made, by the same clock, before any later
 entry reads the store. (2) Each event bounds what its work did to one privacy unit. (3) The events' numbers are public
 and do not depend on earlier outputs; the outputs may (adaptive composition). (4) Only work with a spent entry is
-released.
+released. (5) Work that is charged to one unit reads no records of another: a `slot` is made of sightings, a `session`
+of calibrations (the entry's purpose names the columns, and SQLite held the work to them). Of the whole `site` the
+theorem speaks only where nothing was charged to parts of it: those outputs say something of the site, too.
 
 A crash never under-counts: a reservation without a spend keeps counting exactly as a spent one would that ended at the
 last moment allowed, and nothing can take it back. A second attempt at the same message needs a second reservation,
@@ -22,11 +26,11 @@ for the first attempt's work may have run and its output may have been seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from privacy.accounting.composition import epsilon
-from privacy.accounting.events import SampledGaussian, decode_events, encode_events
+from privacy.accounting.events import ANY, Event, counts_for, decode_events, encode_events
 from privacy.journal import Connection, Journal, transaction
 
 HOLD_S = 86400.0
@@ -55,15 +59,18 @@ class BudgetSpent(LedgerError):
         asked: epsilon of the new events alone.
         total: epsilon of both together, which is less than their sum.
         allowed: epsilon of the budget.
+        unit: whose budget it is; empty where no event names a unit.
     """
 
-    def __init__(self, spent: float, asked: float, total: float, budget: Budget) -> None:
+    def __init__(self, spent: float, asked: float, total: float, budget: Budget, unit: str) -> None:
+        limit = budget.of(unit)
+        whose = f" for one {unit}" if unit else ""
         super().__init__(
             f"epsilon {spent:.4g} is spent and this asks for {asked:.4g} more, {total:.4g} together, of "
-            f"{budget.epsilon:g} (delta {budget.delta:g}) in {budget.record_lifetime_s / 86400:g} days: "
+            f"{limit.epsilon:g} (delta {limit.delta:g}){whose} in {budget.record_lifetime_s / 86400:g} days: "
             "ask for more noise or fewer steps, or wait until older entries have left the record lifetime"
         )
-        self.spent, self.asked, self.total, self.allowed = spent, asked, total, budget.epsilon
+        self.spent, self.asked, self.total, self.allowed, self.unit = spent, asked, total, limit.epsilon, unit
 
 
 class UnknownEntry(LedgerError):
@@ -79,26 +86,47 @@ class ReservationExpired(LedgerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class Limit:
     """The most that may be learnt of one privacy unit.
 
     Attributes:
         epsilon: above 0.
         delta: between 0 and 1.
-        record_lifetime_s: seconds after which retention has deleted a record.
     """
 
     epsilon: float
     delta: float
-    record_lifetime_s: float
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon < float("inf"):
             raise ValueError(f"a budget's epsilon must be finite and above 0, got {self.epsilon}")
         if not 0 < self.delta < 1:
             raise ValueError(f"a budget's delta must be between 0 and 1, got {self.delta}")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that may be learnt of one privacy unit, whichever it is, and of some in particular.
+
+    Attributes:
+        epsilon, delta: of units that `units` does not name.
+        record_lifetime_s: seconds after which retention has deleted a record.
+        units: limits of single units, by name.
+    """
+
+    epsilon: float
+    delta: float
+    record_lifetime_s: float
+    units: Mapping[str, Limit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        Limit(self.epsilon, self.delta)
         if not 0 < self.record_lifetime_s < float("inf"):
             raise ValueError(f"record_lifetime_s must be finite and above 0, got {self.record_lifetime_s}")
+
+    def of(self, unit: str) -> Limit:
+        """The limit of one unit."""
+        return self.units.get(unit) or Limit(self.epsilon, self.delta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +142,7 @@ class Entry:
     number: int
     message_id: bytes
     purpose: str
-    events: tuple[SampledGaussian, ...]
+    events: tuple[Event, ...]
     reserved_at: float
     spent_at: float | None
 
@@ -144,7 +172,7 @@ class PrivacyLedger:
         self.budget = budget
         create_tables(connection)
 
-    def reserve(self, message_id: bytes, purpose: str, events: Sequence[SampledGaussian]) -> int:
+    def reserve(self, message_id: bytes, purpose: str, events: Sequence[Event]) -> int:
         """Set budget aside for work that is about to run, durably; returns the entry's number.
 
         Raises:
@@ -176,8 +204,14 @@ class PrivacyLedger:
             self._spend(entry)
 
     def epsilon(self) -> float:
-        """Epsilon, at the budget's delta, of the worst record alive now; reservations count."""
-        return epsilon(self._counting(), self.budget.delta)
+        """Epsilon, at its unit's delta, of the worst record alive now; reservations count."""
+        counting = self._counting()
+        return max((self._epsilon(counting, unit) for unit in self._units(counting)), default=0.0)
+
+    def by_unit(self) -> dict[str, float]:
+        """The same for each unit that anything was charged to."""
+        counting = self._counting()
+        return {unit: self._epsilon(counting, unit) for unit in self._units(counting)}
 
     def entries(self) -> list[Entry]:
         """All reservations, oldest first."""
@@ -213,14 +247,27 @@ class PrivacyLedger:
             )
         self._journal.append(("spend", now, entry.message_id, "", b"", number))
 
-    def _refuse_unless_it_fits(self, events: Sequence[SampledGaussian]) -> None:
+    def _refuse_unless_it_fits(self, events: Sequence[Event]) -> None:
         counting = self._counting()
-        total = epsilon([*counting, *events], self.budget.delta)
-        if not total <= self.budget.epsilon:
-            spent, asked = epsilon(counting, self.budget.delta), epsilon(events, self.budget.delta)
-            raise BudgetSpent(spent, asked, total, self.budget)
+        for unit in self._units([*counting, *events]):
+            if not any(counts_for(event, unit) for event in events):
+                continue
+            total = self._epsilon([*counting, *events], unit)
+            if not total <= self.budget.of(unit).epsilon:
+                spent, asked = self._epsilon(counting, unit), self._epsilon(events, unit)
+                raise BudgetSpent(spent, asked, total, self.budget, unit)
 
-    def _counting(self) -> list[SampledGaussian]:
+    def _units(self, events: Sequence[Event]) -> list[str]:
+        """Whose budgets these events are charged to, in order; one without a name where none names any."""
+        named = {event.unit for event in events if event.unit != ANY} | set(self.budget.units)
+        return sorted(named) or ([ANY] if events else [])
+
+    def _epsilon(self, events: Sequence[Event], unit: str) -> float:
+        # What is charged to part of a site says nothing about the whole of it.
+        mine = [event for event in events if counts_for(event, unit)]
+        return epsilon(mine, self.budget.of(unit).delta)
+
+    def _counting(self) -> list[Event]:
         """Events of all entries whose end, known or latest possible, is within one record lifetime."""
         oldest = self._now() - self.budget.record_lifetime_s
         entries = self._entries("reserved.at >= ? AND coalesce(spent.at, ?) >= ?", (oldest - HOLD_S, oldest, oldest))

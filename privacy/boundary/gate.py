@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from privacy.accounting.ledger import PrivacyLedger
+from privacy.accounting.ledger import Entry, PrivacyLedger
 from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
 from privacy.boundary.envelope import wrap, wrap_and_hash
 from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Case, Header, Kind, Presence, Refusal, Reply
 from privacy.boundary.wire import Will
+from privacy.catalogue.columns import Mechanism
+from privacy.catalogue.tracing import CASE_SOURCES
+from privacy.catalogue.use import CATALOGUE, Use
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate, Role
 
@@ -33,6 +37,10 @@ CASE_LIFETIME_S = 14 * 86400.0
 
 class Unaccounted(PermissionError):
     """A reply has no spent ledger entry, and this node demands one."""
+
+
+class Undeclared(PermissionError):
+    """A message is made of a column of which nothing may leave so, or that nobody declared."""
 
 
 class Unmasked(PermissionError):
@@ -115,13 +123,17 @@ class Gate:
         Raises:
             Unaccounted: the reply carries content, and no spent ledger entry pays for it.
             Unmasked: it carries content in the clear, which this node does not let out.
+            Undeclared: an entry that pays for it names sources of which nothing may leave by its mechanisms.
         """
-        entries = self._ledger.spent_entries(task.message_id)
+        paying = [entry for entry in self._ledger.entries_of(task.message_id) if entry.spent_at is not None]
+        entries = [entry.number for entry in paying]
         if reply.refusal is None and not entries and not self._allow_unaccounted:
             raise Unaccounted(
                 f"reply to task {task.message_id.hex()} has no spent ledger entry: its app must use a mechanism that "
                 "reserves budget, or the node's owner must allow unaccounted apps"
             )
+        if reply.refusal is None:
+            _check_sources(paying)
         if self._only_masked and reply.refusal is None and reply.seed is None:
             raise Unmasked(
                 f"reply to task {task.message_id.hex()} is no share of a secure sum, which this node demands"
@@ -155,8 +167,11 @@ class Gate:
 
         Raises:
             Unconsented: no consent is recorded for `message_id`, or it is to other keys or another text.
+            Undeclared: nothing of a tag may leave by consent.
             ValueError: the recipient is not a health authority.
         """
+        if objections := CATALOGUE.objections(CASE_SOURCES, (Mechanism.CONSENTED,)):
+            raise Undeclared(f"a case cannot go out: {'; '.join(objections)}")
         given = consents.consent_to(message_id)
         if given != Consent(case.consent, len(case.keys)):
             raise Unconsented(
@@ -182,6 +197,17 @@ class Gate:
         note = f"{len(case.keys)} day keys of a confirmed case, with consent {case.consent}"
         self._audit.append(kind=Kind.CASE.value, recipient=recipient.party, payload=payload, sha256=digest, note=note)
         return Released(payload, digest)
+
+
+def _check_sources(paying: Sequence[Entry]) -> None:
+    for entry in paying:
+        use = Use.decode(entry.purpose)
+        objections = [f"its purpose {entry.purpose!r} names no sources"] if use is None else use.objections()
+        if objections:
+            raise Undeclared(
+                f"ledger entry {entry.number} does not let its work out: {'; '.join(objections)}. Declare in "
+                "privacy/catalogue what may leave and how, or let the app use another mechanism"
+            )
 
 
 def _note(reply: Reply, *, paid: bool) -> str:

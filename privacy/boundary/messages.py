@@ -73,6 +73,7 @@ class Refusal(StrEnum):
 
     BUDGET_SPENT = "privacy budget spent"
     UNACCOUNTED = "app keeps no privacy ledger, and this node demands one"
+    UNDECLARED = "records of this node may not be used so"
     UNKNOWN_TASK = "task not installed on this node"
     BAD_TASK = "task configuration not acceptable to this node"
     TRAINING_FAILED = "training failed on the node"

@@ -31,6 +31,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from edge.learning.dpsgd import DpSgdPlan
+from edge.learning.plain import PlainPlan
 from edge.learning.tasks.task import Examples
 from simulations.benchmarks.table import Column, Outcome, Target
 from simulations.engine.cohort import CohortExamples
@@ -73,8 +74,13 @@ class BenchTask:
     """The task that everybody is given."""
 
     name: str = "benchmark"
+    unit: str = "example"
     unit_examples: int = 1
     error_bound: float = 1.0
+
+    @property
+    def sources(self) -> Mapping[str, tuple[str, ...]]:
+        return {}
 
     def model(self) -> nn.Module:
         return Perceptron()
@@ -159,7 +165,7 @@ def run_engine(settings: EngineSettings, folder: Path, say: Callable[[str], None
     np.savez(folder / "start.npz", **dict[str, Any](start))
     with ExitStack() as stack:
         engine = stack.enter_context(Engine(task, cohort, workers=settings.workers))
-        plain, private = PlainTraining(1, BATCH, RATE, shuffled=False), PrivateTraining(PRIVATE)
+        plain, private = PlainTraining(PlainPlan(1, BATCH, RATE, shuffled=False)), PrivateTraining(PRIVATE)
         after = engine.mean(start, plain, (0,))
         ways = [
             Way("Jaga", partial(_ours, engine, start, plain), 20, settings.nodes),
@@ -393,5 +399,5 @@ def large_round(nodes: int, workers: int) -> None:
     cohort = CohortExamples(x, (x[:, :, 0] > 0).float(), torch.ones(nodes, EXAMPLES, dtype=torch.bool))
     with Engine(task, cohort, workers=workers) as engine:
         for _ in range(4):
-            times.append(_ours(engine, start, PlainTraining(1, BATCH, RATE), 1))
+            times.append(_ours(engine, start, PlainTraining(PlainPlan(1, BATCH, RATE)), 1))
     print(min(times[1:]), _peak(workers))  # noqa: T201  (read by the parent)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from edge.learning.dpsgd import DpSgdPlan
+from edge.learning.plain import PlainPlan
 from edge.learning.tasks.task import Task
 from simulations.engine.batched import Loss
 from simulations.engine.cohort import CohortExamples
@@ -60,36 +61,21 @@ class PrivateTraining:
 
 @dataclass(frozen=True, slots=True)
 class PlainTraining:
-    """Mini-batch SGD without privacy.
+    """`edge.learning.plain.train_plainly` of every node."""
 
-    Attributes:
-        epochs: passes over a node's examples.
-        batch_size: of a step; the last batch of a pass may be smaller.
-        learning_rate: of the mean gradient of a batch.
-        shuffled: each pass in an order of its own; otherwise as the examples are.
-    """
-
-    epochs: int = 1
-    batch_size: int = 16
-    learning_rate: float = 0.1
-    shuffled: bool = True
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(f"epochs ({self.epochs}) and batch_size ({self.batch_size}) must be at least 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}; it must be finite and above 0")
+    plan: PlainPlan = field(default_factory=PlainPlan)
 
     def run(self, model: ModelOfMany, task: Task, examples: CohortExamples, generator: torch.Generator) -> None:
-        for _ in range(self.epochs):
+        plan = self.plan
+        for _ in range(plan.epochs):
             x, y, present = examples.x, examples.y, examples.present
-            if self.shuffled:
+            if plan.shuffled:
                 x, y, present = _in_order(examples, torch.rand(y.shape, generator=generator))
-            for begun in range(0, y.shape[1], self.batch_size):
-                batch = slice(begun, begun + self.batch_size)
+            for begun in range(0, y.shape[1], plan.batch_size):
+                batch = slice(begun, begun + plan.batch_size)
                 counted = present[:, batch].float()
                 weights = counted / counted.sum(1, keepdim=True).clamp_(min=1)
-                model.step(task.loss, x[:, batch], y[:, batch], weights, self.learning_rate, None)
+                model.step(task.loss, x[:, batch], y[:, batch], weights, plan.learning_rate, None)
 
 
 def _lot(examples: CohortExamples, rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

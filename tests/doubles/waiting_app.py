@@ -34,13 +34,17 @@ def evaluate(message: Message, context: Context) -> Message:
 def paying(site: Site) -> ClientApp:
     """The same app, which pays for each task before it starts."""
     from privacy.accounting.events import SampledGaussian
+    from privacy.catalogue.columns import Mechanism
+    from privacy.catalogue.use import Use
+
+    purpose = Use.of("test", {"sightings": ["frames"]}, [Mechanism.DP_SGD]).encode()
 
     paid = ClientApp()
 
     @paid.train()
     def train_paid(message: Message, context: Context) -> Message:
         task = bytes.fromhex(message.metadata.message_id)
-        entry = site.ledger.reserve(task, "test", [SampledGaussian(4.0, 1.0, 1)])
+        entry = site.ledger.reserve(task, purpose, [SampledGaussian(4.0, 1.0, 1)])
         reply = train(message, context)
         site.ledger.spend(entry)
         return reply

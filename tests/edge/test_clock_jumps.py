@@ -28,7 +28,7 @@ TABLES = ("sightings", "day_keys", "listened", "listening_mark", "guessed_stretc
 
 def emptied(connection):
     for table in TABLES:
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+        connection.execute(f"DELETE FROM {table}")
     return connection
 
 

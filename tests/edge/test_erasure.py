@@ -122,7 +122,7 @@ def test_the_other_tag_and_the_strangers_stay(database, connection, busy, found)
         ("calibration_sessions", "transmitter"),
         ("corrections", "name"),
     ):
-        assert {row[0] for row in connection.execute(f"SELECT {column} FROM {table}")} == {OTHER}  # noqa: S608
+        assert {row[0] for row in connection.execute(f"SELECT {column} FROM {table}")} == {OTHER}
     assert connection.execute("SELECT count(*) FROM seen_keys").fetchone()[0] == 2
     there = found(traces(connection, busy[OTHER], OTHER))
     assert there["label"]
@@ -207,7 +207,7 @@ def test_receipts_are_chained_and_a_missing_one_shows(connection, busy):
     erase(connection)
     erase(connection, OTHER)
     receipts = Receipts(connection)
-    assert receipts.verify() == 2
+    assert receipts.verify()[0] == 2
     with pytest.raises(Exception, match="rows are never deleted"):
         connection.execute("DELETE FROM receipts WHERE row = 1")
     connection.execute("DROP TRIGGER receipts_loses_none")
@@ -259,7 +259,7 @@ def test_an_erasure_that_fails_leaves_everything_and_no_receipt(connection, busy
     with pytest.raises(Exception, match="power cut"):
         erase(connection)
     assert Sightings(connection).count() == before
-    assert Receipts(connection).verify() == 0
+    assert Receipts(connection).verify()[0] == 0
 
 
 def test_while_another_reads_the_receipt_is_held_back_until_the_bytes_are_gone(database, connection, busy, found):

@@ -51,7 +51,7 @@ def with_room(connection):
 @given(kills=st.lists(st.tuples(st.integers(0, 900), st.integers(1, 100)), max_size=3))
 def test_wherever_it_dies_a_replay_that_goes_on_stores_all_of_it_once(connection, kills):
     for table in ("sightings", "listened", "listening_mark"):
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+        connection.execute(f"DELETE FROM {table}")
     contacts = school(hours=1)
     for frames, save_every in kills:
         logbook = Logbook(connection)

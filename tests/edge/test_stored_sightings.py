@@ -28,7 +28,7 @@ def seen(identifier, window, rssi=-60):
 
 def emptied(connection):
     for table in ("sightings", "day_keys", "listened", "listening_mark", "guessed_stretches", "guess"):
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+        connection.execute(f"DELETE FROM {table}")
     return Sightings(connection), Listening(connection)
 
 

@@ -10,6 +10,8 @@ from privacy.boundary.audit import AuditLog
 from privacy.boundary.envelope import Envelope
 from privacy.boundary.gate import Gate, Unmasked
 from privacy.boundary.messages import Header, Kind, Refusal, Reply
+from privacy.catalogue.columns import Mechanism
+from privacy.catalogue.use import Use
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
 from privacy.secure_sum.exchange import Part
@@ -23,6 +25,7 @@ NODE, LEADER, HELPER = (
 TASK = Header(Kind.TASK, "ours", "leader", NODE.party, 7, b"t" * 16, None, 0.0, 2e9, True)
 PURPOSE = Purpose("ours", 7, 1, Part.TRAIN)
 SEED = seal_seed(NODE, HELPER.certificate, PURPOSE, b"s" * 32)
+USE = Use.of("test", {"sightings": ["frames"]}, [Mechanism.DP_SGD]).encode()
 CONTENT = {"flower": memoryview(b"flower"), "arrays": memoryview(b"abc"), "sizes": [3]}
 
 
@@ -36,7 +39,7 @@ def connection():
 def gate(connection, *, paid=True, **rules):
     ledger = PrivacyLedger(connection, Budget(8.0, 1e-6, 14 * 86400.0))
     if paid:
-        ledger.spend(ledger.reserve(TASK.message_id, "test", [SampledGaussian(4.0, 1.0, 1)]))
+        ledger.spend(ledger.reserve(TASK.message_id, USE, [SampledGaussian(4.0, 1.0, 1)]))
     return Gate(NODE, AuditLog(connection), ledger, **rules)
 
 

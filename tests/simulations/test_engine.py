@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edge.learning.dpsgd import DpSgdPlan, train
+from edge.learning.plain import PlainPlan
 from edge.learning.tasks.crowding import TASK as CROWDING
 from edge.learning.tasks.task import Examples
 from simulations.engine.batched import ModelOfNodes, NotBatchable
@@ -101,7 +102,7 @@ def test_a_model_with_other_parameters_is_mapped_and_one_that_mixes_examples_is_
 def test_plain_training_is_torch_s_own_sgd_node_by_node():
     task, sizes = SmallTask(), [7, 4, 12]
     nodes, start = [node(seed, n) for seed, n in enumerate(sizes)], start_of(SmallTask())
-    training = PlainTraining(epochs=2, batch_size=4, learning_rate=0.3, shuffled=False)
+    training = PlainTraining(PlainPlan(epochs=2, batch_size=4, learning_rate=0.3, shuffled=False))
     with Engine(task, CohortExamples.of(nodes), workers=1) as engine:
         together = engine.each(start, training, (1,))
     for place, one in enumerate(nodes):
@@ -154,8 +155,8 @@ def test_an_error_in_a_worker_comes_back_and_the_engine_goes_on():
 def test_a_mean_is_weighted():
     task, nodes, start = SmallTask(), [node(1, 5), node(2, 5)], start_of(SmallTask())
     with Engine(task, CohortExamples.of(nodes), workers=1) as engine:
-        each = engine.each(start, PlainTraining(shuffled=False), (0,))
-        mean = engine.mean(start, PlainTraining(shuffled=False), (0,), weights=np.array([3.0, 1.0]))
+        each = engine.each(start, PlainTraining(PlainPlan(shuffled=False)), (0,))
+        mean = engine.mean(start, PlainTraining(PlainPlan(shuffled=False)), (0,), weights=np.array([3.0, 1.0]))
     for name, value in mean.items():
         np.testing.assert_allclose(value, (3 * each[name][0] + each[name][1]) / 4, atol=1e-6)
 

@@ -21,7 +21,7 @@ whatever the zone's size. Fewer parameters mean less noise, and on real schools 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,14 @@ HUBER_BETA = 0.3
 """Errors up to this (square root scale) count quadratically, larger ones linearly: the median is what is sought."""
 
 
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "sightings": ("window_index", "identifier", "frames", "rssi_sum"),
+    "listening": ("slot", "seconds", "until_s"),
+    "listened": ("slot", "seconds", "until_s", "first_logged_at"),
+    "guessed_stretches": ("slot", "from_s", "until_s", "logged_at"),
+}
+
+
 class Forecast(nn.Module):
     """Linear in the features; [n, features] -> [n], square root of minutes over `MINUTES_SCALE`."""
 
@@ -68,9 +76,14 @@ class Crowding:
     """The task, see the module's docstring. Unit of `y` and of `forecast`: person-minutes a slot."""
 
     name: str = "crowding"
+    unit: str = "slot"
     unit_examples: int = LAGS + 1
     error_bound: float = 120.0
     features: int = LAGS + CLOCK_MARKS
+
+    @property
+    def sources(self) -> Mapping[str, tuple[str, ...]]:
+        return SOURCES
 
     def model(self) -> nn.Module:
         """Starts as persistence: the last slot's minutes, whatever the clock says."""

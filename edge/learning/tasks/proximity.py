@@ -19,7 +19,7 @@ hold (`Calibrations.purge`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +58,24 @@ Unit = Sequence[Observation]
 """All observations of one session."""
 
 
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "calibration_sessions": ("id", "adapter", "transmitter", "started_at"),
+    "calibration_steps": (
+        "session",
+        "position",
+        "distance_m",
+        "blocked",
+        "frames",
+        "rssi_sum",
+        "rssi_square_sum",
+        "rssi_min",
+        "rssi_max",
+        "windows_heard",
+        "windows_listened",
+    ),
+}
+
+
 class Logit(nn.Module):
     """Logistic regression; [n, features] -> logits [n]."""
 
@@ -75,8 +93,13 @@ class Proximity:
     """The task, see the module's docstring. `y` is 1 within `NEAR_M`, else 0; `forecast` its probability."""
 
     name: str = "proximity"
+    unit: str = "session"
     unit_examples: int = UNIT_EXAMPLES
     error_bound: float = 1.0
+
+    @property
+    def sources(self) -> Mapping[str, tuple[str, ...]]:
+        return SOURCES
 
     def model(self) -> nn.Module:
         """Says 1/2 of everything."""

@@ -7,6 +7,7 @@ noise of every mechanism is scaled by that number, so it is a promise: removing 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Protocol
@@ -58,6 +59,11 @@ class Task(Protocol):
     def name(self) -> str: ...
 
     @property
+    def unit(self) -> str:
+        """Name of the privacy unit, as the ledger keeps its budgets by."""
+        ...
+
+    @property
     def unit_examples(self) -> int:
         """How many examples one privacy unit can touch, at most."""
         ...
@@ -65,6 +71,12 @@ class Task(Protocol):
     @property
     def error_bound(self) -> float:
         """Absolute errors are clipped to this before they are summed and noised; same unit as `forecast`."""
+        ...
+
+    @property
+    def sources(self) -> Mapping[str, tuple[str, ...]]:
+        """Columns of the node's store that `read` reads, by table. SQLite denies every other one, and the node's gate
+        lets nothing out that was made of a column whose declaration (`privacy.catalogue`) does not allow it."""
         ...
 
     def model(self) -> nn.Module:

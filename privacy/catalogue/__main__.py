@@ -1,0 +1,11 @@
+"""`python -m privacy.catalogue FILE`: write the record of processing activities."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from privacy.catalogue.record import record
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(record(), "utf-8")

@@ -1,0 +1,100 @@
+"""Noise that nodes share: enough in a sum of which a third is missing, bounded, and charged to the whole site."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privacy.accounting.composition import epsilon, gaussian_epsilon
+from privacy.accounting.events import ANY, SITE, SampledGaussian, SharedGaussian, decode_events, encode_events
+from privacy.mechanisms.shared_noise import NoRoom, SharedNoise
+from privacy.secure_sum.fixed_point import FixedPoint
+
+CODE = FixedPoint(bound=64.0, bits=32, most=9)
+NOISE = SharedNoise(noise_multiplier=1.5, clip_norm=2.0, cohort=9)
+
+
+def test_two_thirds_of_a_cohort_have_the_whole_noise_together():
+    n = 20_000
+    shares = []
+    for _ in range(NOISE.honest):
+        elements = CODE.encode(np.zeros(n)).elements
+        NOISE.add(elements, CODE)
+        shares.append(elements)
+    total = CODE.decode(np.sum(shares, axis=0, dtype=np.uint32))
+    assert NOISE.honest == 6
+    assert total.std() == pytest.approx(1.5 * 2.0, rel=6 / math.sqrt(2 * n))
+    assert abs(total.mean()) < 6 * 3.0 / math.sqrt(n)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=30), st.floats(0.01, 5))
+@settings(max_examples=60, deadline=None)
+def test_no_update_moves_a_sum_by_more_than_its_bound(values, clip):
+    noise = SharedNoise(1.0, clip, 3)
+    elements = CODE.encode(np.array(values)).elements
+    plain = elements.view(np.int32).astype(np.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("privacy.mechanisms.shared_noise.sample", lambda sigma, n: np.zeros(n, np.int64))
+        report = noise.add(elements, CODE)
+    left = elements.view(np.int32).astype(np.float64)
+    assert np.linalg.norm(left) <= noise.bound(CODE)
+    assert report.clipped == (np.linalg.norm(plain) > noise.bound(CODE) * (1 - 1e-9))
+    if not report.clipped:
+        np.testing.assert_array_equal(left, plain)
+
+
+def test_the_report_says_how_much_noise_there_is():
+    elements = CODE.encode(np.full(100, 0.1)).elements
+    report = NOISE.add(elements, CODE)
+    assert report.sum_noise_std == pytest.approx(3.0, rel=1e-6)
+    assert report.noise_std == pytest.approx(3.0 / math.sqrt(6), rel=1e-6)
+    assert report.snr == pytest.approx(1.0 / (report.noise_std * 10), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("noise", "code"),
+    [
+        (SharedNoise(100.0, 64.0, 3), FixedPoint(64.0, 16, 3)),
+        (SharedNoise(1.0, 1e-12, 3), CODE),
+        (SharedNoise(20.0, 64.0, 3), CODE),
+    ],
+)
+def test_a_code_without_room_for_the_noise_is_refused(noise, code):
+    with pytest.raises(NoRoom, match=r"raise secure_sum|lower the bound"):
+        noise.sigma(code)
+
+
+def test_the_charge_is_that_of_one_gaussian_and_never_less():
+    event = NOISE.event(CODE, 1000)
+    assert event.unit == SITE
+    assert event.rho == pytest.approx(1 / (2 * 1.5**2), rel=1e-6)
+    exact = gaussian_epsilon(1.5, 1e-6)
+    assert exact <= epsilon([event], 1e-6) <= 1.1 * exact
+    assert epsilon([event] * 3 + [SampledGaussian(2.0, 1.0, 4)], 1e-6) >= gaussian_epsilon(
+        1 / math.sqrt(3 / 1.5**2 + 4 / 2.0**2), 1e-6
+    )
+
+
+def test_sums_of_few_coarse_gaussians_are_charged_for_what_they_differ():
+    fine, coarse = SharedGaussian(1000, 1000, 6, 10), SharedGaussian(1, 1, 6, 10)
+    assert coarse.rho > fine.rho * (1 + 1e-6)
+
+
+def test_events_are_read_as_they_were_written_and_those_of_version_1_too():
+    events = (NOISE.event(CODE, 7), SampledGaussian(1.0, 0.5, 2, 3, "slot"))
+    assert decode_events(encode_events(events)) == events
+    old = (
+        b'{"version":1,"events":[{"mechanism":"SampledGaussian","noise_multiplier":1.0,"sampling_rate":1.0,'
+        b'"steps":1,"examples_per_unit":2}]}'
+    )
+    assert decode_events(old) == (SampledGaussian(1.0, 1.0, 1, 2, ANY),)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"noise_multiplier": 0}, {"clip_norm": math.inf}, {"cohort": 1}, {"noise_multiplier": math.nan}]
+)
+def test_a_mechanism_that_protects_nothing_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SharedNoise(**{"noise_multiplier": 1.0, "clip_norm": 1.0, "cohort": 3} | wrong)
