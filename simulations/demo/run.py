@@ -177,7 +177,9 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
     verdict = judge(task, scene, settings, start, rounds, books, wire, recording, gaps=eavesdropper.gaps)
     if summed > 1:
         nodes = {site.identity.party: site.identity for site in sites}
-        verdict = replace(verdict, checks=(*verdict.checks, mask_check(recording, parties.leader, nodes)))
+        verdict = replace(
+            verdict, checks=(*verdict.checks, mask_check(recording, parties.leader, parties.helper, nodes))
+        )
     return DemoReport(
         data=scene.federation.name,
         nodes=scene.federation.zones,

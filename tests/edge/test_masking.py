@@ -193,7 +193,7 @@ def test_each_run_of_the_app_draws_a_seed_of_its_own():
 
 
 def test_a_seed_crosses_the_pipe_and_stays_out_of_logs(tmp_path):
-    share = Masked("helper", 1, Part.TRAIN, b"secret seed" * 3)
+    share = Masked("helper", 1, Part.TRAIN, b"a" * 32, b"secret seed" * 3)
     with (tmp_path / "pipe").open("wb") as stream:
         write_frame(stream, Response(masked=share))
     with (tmp_path / "pipe").open("rb") as stream:
@@ -208,7 +208,9 @@ def test_what_crosses_the_wire_is_the_ring_s_width_and_two_kilobytes(bits, monke
     response, reply = ask(documented_app(), terms(bits=bits))
     assert reply.content[SHARE]["elements"].dtype == f"uint{bits}"
     packed, sizes = pack(arrays_of(reply), Encoding.EXACT, {})
-    seed = seal_seed(NODE, HELPER.certificate, Purpose("ours", 1, 3, Part.TRAIN), response.masked.seed)
+    seed = seal_seed(
+        NODE, HELPER.certificate, Purpose("ours", 1, 3, Part.TRAIN, response.masked.assignment), response.masked.seed
+    )
     body = Reply(response.flower, memoryview(packed), sizes, Encoding.EXACT, None, seed)
     header = Header(Kind.REPLY, "ours", NODE.party, "leader", 1, b"m" * 16, b"t" * 16, 0.0, 1.0, True)
     crossing = len(wrap(NODE, header, body, LEADER.certificate))

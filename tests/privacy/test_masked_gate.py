@@ -23,7 +23,7 @@ NODE, LEADER, HELPER = (
     for party, role in ((node_party(2), Role.NODE), ("leader", Role.LEADER), ("helper", Role.HELPER))
 )
 TASK = Header(Kind.TASK, "ours", "leader", NODE.party, 7, b"t" * 16, None, 0.0, 2e9, True)
-PURPOSE = Purpose("ours", 7, 1, Part.TRAIN)
+PURPOSE = Purpose("ours", 7, 1, Part.TRAIN, b"a" * 32)
 SEED = seal_seed(NODE, HELPER.certificate, PURPOSE, b"s" * 32)
 USE = Use.of("test", {"sightings": ["frames"]}, [Mechanism.DP_SGD]).encode()
 CONTENT = {"flower": memoryview(b"flower"), "arrays": memoryview(b"abc"), "sizes": [3]}
