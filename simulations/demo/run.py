@@ -143,11 +143,12 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
         parties = _parties(settings)
         url, note = _broker(settings, stack)
         audience.scene(scene, note, plan)
-        sites = list(provision(settings.folder / "nodes", scene, parties.authority, url, budget, settings.seed))
+        summed = min(MIN_COHORT, len(scene.federation.zones))
+        key = parties.helper.keys.sealing_public.fingerprint if summed > 1 else None
+        sites = list(provision(settings.folder / "nodes", scene, parties.authority, url, budget, settings.seed, key))
         for site in sites:
             _trust(settings, site.folder / "credentials")
         helper = Helper(settings.folder / "helper")
-        summed = min(MIN_COHORT, len(sites))
         if summed > 1:
             helper.prepare(url, sites, summed)
             helper.start()
