@@ -41,6 +41,7 @@ class RoundEvent:
             WAITING for nodes: needed, here, missing, seconds_left; for replies: unanswered, missing, seconds_left.
             TRAINING_PLANNED, TRAINING_SENT, EVALUATION_PLANNED, EVALUATION_SENT: nodes.
             TRAINING_REPLY, EVALUATION_REPLY: node, refusal.
+            GROUP_SUMMED, GROUP_LOST (secure sums): part, nodes, refusal, because_of.
             TRAINING_AGGREGATED: metrics, learnt. EVALUATION_AGGREGATED: metrics. TRAINED: metrics, model.
             ROUND_FINISHED: train and evaluate (metrics), model, seconds, and nodes: by part (train, evaluate) a list of
             node, node_id (decimal, as text), state, seconds, bytes_down, bytes_up, refusal, epsilon.

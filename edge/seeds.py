@@ -88,5 +88,5 @@ class SeedSealer:
         helper = self.trusted()
         if masked.helper != helper.party:
             raise NoHelper(f"the task names {masked.helper}, and this node seals to {helper.party}")
-        purpose = Purpose(task.federation, task.run_id, masked.round_number, masked.part)
+        purpose = Purpose(task.federation, task.run_id, masked.round_number, masked.part, masked.assignment)
         return seal_seed(self._identity, helper, purpose, masked.seed)

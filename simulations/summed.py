@@ -14,6 +14,7 @@ from flwr.app import Context, Message, RecordDict
 from aggregator.helper.desk import HelperDesk, key_digest
 from aggregator.helper.records import HelperRecords
 from edge.learning.masking import secure_sum_mod, terms_of
+from privacy.boundary.assignment import assignment_of
 from privacy.boundary.flower import config_records
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import HELPER_PARTY, Certificate, Role, node_party
@@ -70,7 +71,8 @@ class SummedFederation:
         reply = secure_sum_mod(task, Context(self.run_id, node_id, {}, RecordDict(), {}), app)
         if terms is not None and not reply.has_error():
             config = config_records(reply.content)[TERMS]
-            purpose = Purpose(self.authority.anchor.federation, self.run_id, terms.round_number, terms.part)
+            federation = self.authority.anchor.federation
+            purpose = Purpose(federation, self.run_id, terms.round_number, terms.part, assignment_of(task))
             seed = config[SEED]
             if not isinstance(seed, bytes):
                 raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")

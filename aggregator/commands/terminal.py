@@ -22,6 +22,7 @@ from aggregator.records.database import RecordsError
 from aggregator.records.runs import RunMoved
 from aggregator.records.tensors import BadModel
 from aggregator.strategies.registry import BadStrategy
+from aggregator.strategies.secure_sum import UnevenTasks
 from aggregator.strategies.state import StateMismatch, UnsavableStrategy
 from aggregator.strategies.streaming import NotLinear
 from aggregator.summing import HelperSilent
@@ -54,7 +55,10 @@ STATUS: tuple[tuple[tuple[type[Exception], ...], Exit], ...] = (
     ((RecordsError, StateMismatch), Exit.RECORDS),
     ((BadKey, UntrustedCertificate), Exit.CREDENTIALS),
     ((InconsistentMessageReplies, AggregationError, BadArrays), Exit.LEARNING),
-    ((BadConfig, BadBrokerUrl, BadModel, BadStrategy, NotLinear, UnsavableStrategy, Unresumable), Exit.CONFIG),
+    (
+        (BadConfig, BadBrokerUrl, BadModel, BadStrategy, NotLinear, UnsavableStrategy, Unresumable, UnevenTasks),
+        Exit.CONFIG,
+    ),
     ((NotConnected,), Exit.BROKER),
     ((OSError,), Exit.CONFIG),
 )

@@ -5,7 +5,8 @@ It adds up the masks of a group only where
   helper's own organisation, with the key that it was approved with or counted with first: a leader cannot fill a group
   with nodes of its making, nor have its authority certify other keys under approved names;
 - no node of it was counted in this sum before: no two answers about one sum differ by one node;
-- every seed was sealed by its node for this very sum, and was never used.
+- every seed was sealed by its node for this very sum and for one and the same task, and was never used: a leader cannot
+  give the others of a group something else to do, from which nothing comes but what it knows.
 
 What it answers is written down before it is sent. The same request, asked again because the answer was lost, gets the
 same answer; nothing else about these nodes is ever answered for this round.
@@ -85,7 +86,7 @@ class HelperDesk:
         if len(parties) < self._min_cohort:
             raise NotCounted(SumRefusal.TOO_FEW, parties)
         certificates = self._approved(parties)
-        purpose = Purpose(self._federation, run_id, request.round_number, request.part)
+        purpose = Purpose(self._federation, run_id, request.round_number, request.part, request.assignment)
         seeds: dict[str, bytes] = {}
         bad: list[str] = []
         for party, sealed in request.seeds.items():

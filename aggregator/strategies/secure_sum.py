@@ -27,6 +27,7 @@ from aggregator.cohort import CohortTooSmall
 from aggregator.strategies.groups import BadShare, Group, Groups
 from aggregator.strategies.streaming import Streaming, innermost
 from privacy.boundary.arrays import array_view
+from privacy.boundary.assignment import assignment_of
 from privacy.boundary.flower import config_records, with_content
 from privacy.identity.certificates import node_id_of, node_party
 from privacy.secure_sum.exchange import Part, SumRefusal, SumRequest, SumShare
@@ -86,6 +87,10 @@ class SumSettings:
         return Plan(self.bound, nodes, self.bits, self.weight_bound, self.metric_bound)
 
 
+class UnevenTasks(ValueError):
+    """A strategy asks different things of nodes that are to be summed."""
+
+
 @dataclass(frozen=True, slots=True)
 class GroupTold:
     """What came of one group: `refusal` is None where it was summed."""
@@ -115,7 +120,7 @@ class SecureSum(Strategy):
     """
 
     not_state: ClassVar[frozenset[str]] = frozenset(
-        {"settings", "on_group", "_helper", "_book", "_base", "_terms", "_barred"}
+        {"settings", "on_group", "_helper", "_book", "_base", "_terms", "_assignment", "_barred"}
     )
     """What `state.snapshot` leaves out: it belongs to a round or to this process."""
 
@@ -135,6 +140,7 @@ class SecureSum(Strategy):
         self._book = book
         self._base: dict[str, NDArray[np.floating]] = {}
         self._terms: dict[int, SumTerms] = {}
+        self._assignment = b""
         self._barred: set[int] = set()
 
     def configure_train(
@@ -151,7 +157,20 @@ class SecureSum(Strategy):
         return self._with_terms(messages, server_round, Part.EVALUATE)
 
     def asked(self, messages: Iterable[Message]) -> None:
-        """These are the tasks that are out, whatever was configured: a restart sends those of before it again."""
+        """These are the tasks that are out, whatever was configured: a restart sends those of before it again.
+
+        Raises:
+            UnevenTasks: they differ.
+        """
+        messages = list(messages)
+        arrays: dict[int, bytes] = {}
+        asked = {assignment_of(message, arrays) for message in messages}
+        if len(asked) > 1:
+            raise UnevenTasks(
+                f"{type(innermost(self.inner)).__name__} asks {len(asked)} different things of {len(messages)} nodes, "
+                "and a secure sum is over nodes that were asked the same: take another strategy, or no [secure_sum]"
+            )
+        self._assignment = next(iter(asked), b"")
         self._terms = {
             message.metadata.dst_node_id: SumTerms.of(config_records(message.content)[TERMS]) for message in messages
         }
@@ -249,7 +268,15 @@ class SecureSum(Strategy):
         total, nodes = group.total, tuple(group.seeds)
         seeds = {node_party(node): seed for node, seed in sorted(group.seeds.items())}
         share = self._helper.ask(
-            SumRequest(number, part, plan.bits, len(total.elements), len(total.scalars), seeds)  # type: ignore[arg-type]
+            SumRequest(
+                number,
+                part,
+                self._assignment,
+                plan.bits,  # type: ignore[arg-type]
+                len(total.elements),
+                len(total.scalars),
+                seeds,
+            )
         )
         if share.refusal is not None:
             because = tuple(node_id_of(party) for party in share.because_of if party in seeds)

@@ -19,6 +19,7 @@ from edge.store.database import Database
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary import flower
 from privacy.boundary.arrays import BadArrays, arrays_of, pack, unpack
+from privacy.boundary.assignment import assignment_of
 from privacy.boundary.messages import Encoding, Refusal
 from privacy.secure_sum.terms import SEED, TERMS, SumTerms
 
@@ -77,8 +78,9 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
     base = arrays_of(message)
     try:
         terms = _accepted(terms_of(message), workplace, request)
+        asked = b"" if terms is None else assignment_of(message)  # before the app, which may change its message
         reply = secure_sum_mod(message, context, app)
-        masked = _masked(reply, terms)
+        masked = _masked(reply, terms, asked)
         arrays = arrays_of(reply) if reply.has_content() else {}
         packed, sizes = pack(arrays, request.encoding, base)
     except Refused as no:
@@ -105,14 +107,14 @@ def _accepted(terms: SumTerms | None, workplace: Workplace, request: Request) ->
     return terms
 
 
-def _masked(reply: Message, terms: SumTerms | None) -> Masked | None:
+def _masked(reply: Message, terms: SumTerms | None, assignment: bytes) -> Masked | None:
     """The seed, taken out of the reply."""
     if terms is None or reply.has_error():
         return None
     seed = flower.config_records(reply.content)[TERMS].pop(SEED)
     if not isinstance(seed, bytes):
         raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")
-    return Masked(terms.helper, terms.round_number, terms.part, seed)
+    return Masked(terms.helper, terms.round_number, terms.part, assignment, seed)
 
 
 def _refused(refusal: Refusal, detail: str) -> tuple[Response, bytes]:

@@ -70,12 +70,14 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         helper: party of the helper that the seed is for.
         round_number, part: of the sum.
+        assignment: hash of the task (`boundary.assignment`).
         seed: 32 bytes.
     """
 
     helper: str
     round_number: int
     part: Part
+    assignment: bytes
     seed: bytes
 
     def __repr__(self) -> str:

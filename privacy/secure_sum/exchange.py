@@ -14,6 +14,8 @@ SEALED_SEED_BYTES = SEALED_KEY_BYTES + SEED_BYTES + TAG_BYTES
 SIGNATURE_BYTES = 64
 MOST_ELEMENTS = 16 * 1024 * 1024
 MOST_SCALARS = 1024
+Assignment = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+"""Hash of what nodes were asked (`boundary.assignment`)."""
 Party = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -50,6 +52,7 @@ class SumRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         round_number: from 1; the run is in the message's header.
         part: of the round.
+        assignment: what all these nodes were asked; seeds for anything else do not count.
         bits: width of the ring of the arrays' elements.
         elements: length of a vector of arrays, and
         scalars: of the weight and the metrics beside it.
@@ -58,6 +61,7 @@ class SumRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     round_number: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
     part: Part
+    assignment: Assignment
     bits: Literal[16, 32, 64]
     elements: Annotated[int, msgspec.Meta(ge=0, le=MOST_ELEMENTS)]
     scalars: Annotated[int, msgspec.Meta(ge=1, le=MOST_SCALARS)]

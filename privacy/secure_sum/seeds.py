@@ -1,7 +1,8 @@
 """The helper's share of a contribution: a seed, sealed to the helper and signed by the node.
 
 It travels through the leader, which can neither open it nor make one up: the seal is HPKE to the helper's certificate
-(ML-KEM-768 + X25519), bound to the federation, run, round and part and to the node; the signature is the node's own.
+(ML-KEM-768 + X25519), bound to the federation, run, round and part, to what the node was asked and
+to the node; the signature is the node's own.
 """
 
 from __future__ import annotations
@@ -31,16 +32,19 @@ class Purpose:
     Attributes:
         run_id: uint64.
         round_number: from 1.
+        assignment: hash of what the node was asked (`boundary.assignment`).
     """
 
     federation: str
     run_id: int
     round_number: int
     part: Part
+    assignment: bytes
 
     def info(self, party: str) -> bytes:
         """What the seal is bound to."""
-        return CONTEXT + msgspec.msgpack.encode((self.federation, self.run_id, self.round_number, self.part, party))
+        said = (self.federation, self.run_id, self.round_number, self.part, self.assignment, party)
+        return CONTEXT + msgspec.msgpack.encode(said)
 
 
 def seal_seed(node: Identity, helper: Certificate, purpose: Purpose, seed: bytes) -> SealedSeed:

@@ -19,6 +19,8 @@ SHARE = "jaga.sum.share"
 ELEMENTS, SCALARS = "elements", "scalars"
 """Arrays of a share: ring elements of the update, and of its weight and metrics."""
 METRICS, SEED = "metrics", "seed"
+GROUP = "group"
+"""The one of the terms that differs between nodes of a round."""
 
 
 class BadTerms(ValueError):
@@ -55,7 +57,7 @@ class SumTerms:
             "helper": self.helper,
             "round": self.round_number,
             "part": self.part.value,
-            "group": self.group,
+            GROUP: self.group,
             "weighted-by": self.weighted_by,
         }
 
@@ -75,7 +77,7 @@ class SumTerms:
                 metric_bound=float(fields["metric-bound"]),
             )
             _ = plan.code, plan.weight_code, plan.metric_code  # which check the numbers
-            round_number, group = int(fields["round"]), int(fields["group"])
+            round_number, group = int(fields["round"]), int(fields[GROUP])
             if round_number < 1 or group < 0:
                 raise BadTerms(f"round {round_number} and group {group} are not numbers from 1 and from 0")
             return cls(

@@ -143,11 +143,12 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
         parties = _parties(settings)
         url, note = _broker(settings, stack)
         audience.scene(scene, note, plan)
-        sites = list(provision(settings.folder / "nodes", scene, parties.authority, url, budget, settings.seed))
+        summed = min(MIN_COHORT, len(scene.federation.zones))
+        key = parties.helper.keys.sealing_public.fingerprint if summed > 1 else None
+        sites = list(provision(settings.folder / "nodes", scene, parties.authority, url, budget, settings.seed, key))
         for site in sites:
             _trust(settings, site.folder / "credentials")
         helper = Helper(settings.folder / "helper")
-        summed = min(MIN_COHORT, len(sites))
         if summed > 1:
             helper.prepare(url, sites, summed)
             helper.start()
@@ -177,7 +178,9 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
     verdict = judge(task, scene, settings, start, rounds, books, wire, recording, gaps=eavesdropper.gaps)
     if summed > 1:
         nodes = {site.identity.party: site.identity for site in sites}
-        verdict = replace(verdict, checks=(*verdict.checks, mask_check(recording, parties.leader, nodes)))
+        verdict = replace(
+            verdict, checks=(*verdict.checks, mask_check(recording, parties.leader, parties.helper, nodes))
+        )
     return DemoReport(
         data=scene.federation.name,
         nodes=scene.federation.zones,

@@ -130,8 +130,14 @@ def provision(
     broker_url: str,
     budget: Budget,
     seed: int,
+    helper_key: str | None,
 ) -> Sequence[Site]:
-    """Make a folder for each node: keys, certificate, store key, configuration."""
+    """Make a folder for each node: keys, certificate, store key, configuration.
+
+    Args:
+        helper_key: nodes answer under a secure sum with this helper alone; None for a federation without one.
+    """
+    sums = {} if helper_key is None else {"secure_sum": "required", "helper_key": helper_key}
     sites = []
     for zone in scene.federation.zones:
         identity = authority.enrol(node_party(secrets.randbits(63) + 1), Role.NODE)
@@ -155,6 +161,7 @@ def provision(
                 "epsilon": budget.epsilon,
                 "delta": budget.delta,
                 "record_lifetime_days": budget.record_lifetime_s / DAY_S,
+                **sums,
             },
         }
         write_private(home / "node.toml", tomli_w.dumps(config).encode())

@@ -20,18 +20,21 @@ NODES = [AUTHORITY.enrol(node_party(n), Role.NODE) for n in range(2, 12)]
 HELPER = AUTHORITY.enrol("observer", Role.OBSERVER)
 LEADER = AUTHORITY.enrol("leader", Role.LEADER)
 RUN = 2**64 - 3
+ASKED = b"a" * 32
 SEEDS = defaultdict(new_seed)
 UINT32 = np.dtype(np.uint32)
 
 
-def sealed(node, round_number=1, seed=None, run=RUN, part=Part.TRAIN):
-    return seal_seed(node, HELPER.certificate, Purpose("sums", run, round_number, part), seed or SEEDS[node.party])
+def sealed(node, round_number=1, seed=None, run=RUN, part=Part.TRAIN, asked=ASKED):
+    return seal_seed(
+        node, HELPER.certificate, Purpose("sums", run, round_number, part, asked), seed or SEEDS[node.party]
+    )
 
 
 def request(nodes, round_number=1, run=RUN, part=Part.TRAIN, **changes):
     """What an honest leader asks; `changes` replaces seeds of nodes."""
     seeds = {node.party: sealed(node, round_number, run=run, part=part) for node in nodes} | changes
-    return SumRequest(round_number, part, 32, 5, 2, seeds)
+    return SumRequest(round_number, part, ASKED, 32, 5, 2, seeds)
 
 
 @pytest.fixture
@@ -123,6 +126,18 @@ def test_a_seed_for_another_round_or_run_does_not_count(desk):
         assert refused(desk, asked) == (SumRefusal.BAD_SEED, [NODES[1].party])
 
 
+def test_training_and_evaluation_of_one_round_are_counted_apart(desk):
+    assert desk.answer(RUN, request(NODES[:4])).refusal is None
+    fresh = {n.party: sealed(n, seed=new_seed(), part=Part.EVALUATE) for n in NODES[:4]}
+    assert desk.answer(RUN, request(NODES[:4], part=Part.EVALUATE, **fresh)).refusal is None
+
+
+def test_nodes_that_were_asked_different_things_are_not_summed(desk):
+    """A leader that has the others train at a rate of zero would learn the one node that it did not."""
+    others = {n.party: sealed(n, asked=b"b" * 32) for n in NODES[1:4]}
+    assert refused(desk, request(NODES[:4], **others)) == (SumRefusal.BAD_SEED, [n.party for n in NODES[1:4]])
+
+
 def test_a_seed_of_another_node_does_not_count(desk):
     asked = request(NODES[:4], **{NODES[1].party: sealed(NODES[2])})
     assert refused(desk, asked) == (SumRefusal.BAD_SEED, [NODES[1].party])
@@ -155,7 +170,18 @@ def test_approvals_are_listed_and_withdrawn(records):
     assert NODES[0].party not in records.approved()
 
 
-@pytest.mark.parametrize("change", [{"bits": 24}, {"elements": -1}, {"scalars": 0}, {"round_number": 0}, {"seeds": {}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bits": 24},
+        {"assignment": b"short"},
+        {"part": "both"},
+        {"elements": -1},
+        {"scalars": 0},
+        {"round_number": 0},
+        {"seeds": {}},
+    ],
+)
 def test_a_request_that_makes_no_sense_does_not_decode(change):
     raw = msgspec.to_builtins(request(NODES[:4])) | change
     with pytest.raises(msgspec.ValidationError):

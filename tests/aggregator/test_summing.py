@@ -31,8 +31,9 @@ LEADER, HELPER, NODE, SECOND = (
     )
 )
 RUN = 2**64 - 5
-SEED = seal_seed(NODE, HELPER.certificate, Purpose("ours", RUN, 1, Part.TRAIN), b"s" * 32)
-REQUEST = SumRequest(1, Part.TRAIN, 32, 5, 2, {NODE.party: SEED})
+ASKED = b"a" * 32
+SEED = seal_seed(NODE, HELPER.certificate, Purpose("ours", RUN, 1, Part.TRAIN, ASKED), b"s" * 32)
+REQUEST = SumRequest(1, Part.TRAIN, ASKED, 32, 5, 2, {NODE.party: SEED})
 SHARE = SumShare(bytes(20), bytes(16))
 
 

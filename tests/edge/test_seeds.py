@@ -26,6 +26,7 @@ NODE, LEADER, HELPER = (
 )
 KEY = HELPER.keys.sealing_public.fingerprint
 RUN = 2**64 - 7
+ASKED = b"a" * 32
 TASK = Header(Kind.TASK, "ours", "leader", NODE.party, RUN, b"t" * 16, None, 0.0, 2e9, True)
 
 
@@ -43,14 +44,19 @@ def sealer(*parties, key=None, patience_s=0.0):
 
 
 def masked(**changes):
-    return Masked(**({"helper": "helper", "round_number": 3, "part": Part.TRAIN, "seed": b"s" * 32} | changes))
+    return Masked(
+        **(
+            {"helper": "helper", "round_number": 3, "part": Part.TRAIN, "assignment": ASKED, "seed": b"s" * 32}
+            | changes
+        )
+    )
 
 
 def test_the_seed_is_for_the_helper_and_for_this_sum_alone():
     sealed = sealer(HELPER).seal(TASK, masked())
-    purpose = Purpose("ours", RUN, 3, Part.TRAIN)
+    purpose = Purpose("ours", RUN, 3, Part.TRAIN, ASKED)
     assert open_seed(HELPER.keys, NODE.certificate, purpose, sealed) == b"s" * 32
-    for keys, other in ((LEADER.keys, purpose), (HELPER.keys, Purpose("ours", RUN, 3, Part.EVALUATE))):
+    for keys, other in ((LEADER.keys, purpose), (HELPER.keys, Purpose("ours", RUN, 3, Part.EVALUATE, ASKED))):
         with pytest.raises(BadSeed):
             open_seed(keys, NODE.certificate, other, sealed)
 

@@ -72,7 +72,7 @@ CLAIM = Claim("instance", "host")
 CASE = Case([CaseKey(b"k" * 16, 2_650_000, 144, -2), CaseKey(b"l" * 16, 2_650_144, 1, 14)], "1-id")
 KEYS = Keys("ID-JK", "1606176000-1", b"PK export")
 SEALED_SEED = SealedSeed(b"s" * SEALED_SEED_BYTES, b"s" * SIGNATURE_BYTES)
-SUM_REQUEST = SumRequest(1, Part.TRAIN, 32, 5, 2, {NODE_NAME: SEALED_SEED, OTHER_NAME: SEALED_SEED})
+SUM_REQUEST = SumRequest(1, Part.TRAIN, b"a" * 32, 32, 5, 2, {NODE_NAME: SEALED_SEED, OTHER_NAME: SEALED_SEED})
 SUM_SHARE = SumShare(b"elements", b"scalars")
 
 MESSAGES = {

@@ -25,7 +25,7 @@ NODE, LEADER, HELPER = (
 ID = b"m" * 16
 TASK = Header(Kind.TASK, "ours", "leader", NODE.party, 7, ID, None, 0.0, 2e9, True)
 GOOD = Use.of("train", {"sightings": ["window_index"]}, [Mechanism.DP_SGD]).encode()
-SEED = seal_seed(NODE, HELPER.certificate, Purpose("ours", 7, 1, Part.TRAIN), new_seed())
+SEED = seal_seed(NODE, HELPER.certificate, Purpose("ours", 7, 1, Part.TRAIN, b"a" * 32), new_seed())
 
 
 @pytest.fixture

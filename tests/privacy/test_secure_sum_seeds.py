@@ -14,7 +14,8 @@ from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed, seal_seed
 AUTHORITY = CertificateAuthority.create("sums")
 NODE, OTHER = (AUTHORITY.enrol(node_party(n), Role.NODE) for n in (2, 3))
 HELPER, LEADER = AUTHORITY.enrol("observer", Role.OBSERVER), AUTHORITY.enrol("leader", Role.LEADER)
-ROUND = Purpose("sums", 2**63 + 1, 7, Part.TRAIN)
+ASKED = b"a" * 32
+ROUND = Purpose("sums", 2**63 + 1, 7, Part.TRAIN, ASKED)
 SEED = new_seed()
 SEALED = seal_seed(NODE, HELPER.certificate, ROUND, SEED)
 
@@ -30,10 +31,11 @@ def test_it_takes_less_than_two_kilobytes():
 @pytest.mark.parametrize(
     "purpose",
     [
-        Purpose("other", 2**63 + 1, 7, Part.TRAIN),
-        Purpose("sums", 2**63, 7, Part.TRAIN),
-        Purpose("sums", 2**63 + 1, 8, Part.TRAIN),
-        Purpose("sums", 2**63 + 1, 7, Part.EVALUATE),
+        Purpose("other", 2**63 + 1, 7, Part.TRAIN, ASKED),
+        Purpose("sums", 2**63, 7, Part.TRAIN, ASKED),
+        Purpose("sums", 2**63 + 1, 8, Part.TRAIN, ASKED),
+        Purpose("sums", 2**63 + 1, 7, Part.EVALUATE, ASKED),
+        Purpose("sums", 2**63 + 1, 7, Part.TRAIN, b"b" * 32),
     ],
 )
 def test_a_seed_is_for_one_round_alone(purpose):

@@ -39,6 +39,7 @@ pytestmark = [
 ]
 
 RUN_ID = 2**63 + 7
+ASKED = b"a" * 32
 ELEMENTS, SCALARS = 1000, 3
 
 
@@ -93,12 +94,12 @@ class Summed:
             self._thread.join(SOON_S)
 
     def sealed(self, node: Identity, round_number: int = 1, seed: bytes | None = None):
-        purpose = Purpose("small", RUN_ID, round_number, Part.TRAIN)
+        purpose = Purpose("small", RUN_ID, round_number, Part.TRAIN, ASKED)
         return seal_seed(node, self.helper.certificate, purpose, seed or self.seeds[node.party, round_number])
 
     def request(self, nodes, round_number: int = 1, **changes) -> SumRequest:
         seeds = {node.party: self.sealed(node, round_number) for node in nodes} | changes
-        return SumRequest(round_number, Part.TRAIN, 32, ELEMENTS, SCALARS, seeds)
+        return SumRequest(round_number, Part.TRAIN, ASKED, 32, ELEMENTS, SCALARS, seeds)
 
     def ask(self, asked: SumRequest, deadline_s: float = SOON_S):
         if self.line is None:

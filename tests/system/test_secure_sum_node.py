@@ -9,6 +9,7 @@ import pytest
 from waiting import wait_until
 
 from privacy.boundary.arrays import arrays_of, unpack
+from privacy.boundary.assignment import assignment_of
 from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.flower import message_of
 from privacy.boundary.gate import presence
@@ -69,7 +70,7 @@ def shares(federation, header, reply, helper) -> tuple[bytes, dict[str, np.ndarr
     assert set(message.content) == {SHARE, TERMS}
     unpack(message, reply.arrays, reply.sizes, reply.encoding, {})
     party = header.recipient
-    purpose = Purpose("test federation", header.run_id, 1, Part.TRAIN)
+    purpose = Purpose("test federation", header.run_id, 1, Part.TRAIN, assignment_of(centre.sent[header.message_id]))
     seed = open_seed(helper.keys, centre.directory.certificate(party), purpose, reply.seed)
     return seed, {key: array.numpy() for (_, key), array in arrays_of(message).items()}
 
