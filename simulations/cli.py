@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from privacy.logs import LogFormat, configure
+from simulations.attacks.cli import app as attack
 from simulations.benchmarks.cli import app as bench
 
 VERDICT_FAILED, BAD_INPUT, NO_BROKER, PROCESS_FAILED = 1, 3, 4, 5
@@ -28,6 +29,7 @@ err = Console(stderr=True)
 
 
 app.add_typer(bench)
+app.add_typer(attack)
 
 
 @app.callback()
