@@ -148,6 +148,29 @@ def engine(
     conclude(result, json)
 
 
+@app.command()
+def dpsgd(
+    turns: Annotated[int, typer.Option(min=1, help="Turns of 40 steps of each way.")] = 25,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """What differential privacy costs a step of SGD: ours beside plain SGD and the ways of Opacus."""
+    from simulations.benchmarks.dpsgd import run_dpsgd  # noqa: PLC0415  (imports torch)
+
+    conclude(run_dpsgd(turns), json)
+
+
+@app.command()
+def accountants(
+    sequences: Annotated[int, typer.Option(min=1, help="Random sequences of events.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sequences.")] = 1,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """What the ledger charges, beside Opacus' accountants and dp-accounting's own."""
+    from simulations.benchmarks.accountants import run_accountants  # noqa: PLC0415
+
+    conclude(run_accountants(sequences, seed, lambda what: err.print(what, style="dim", highlight=False)), json)
+
+
 def conclude(result: Outcome, json: Path | None) -> NoReturn:
     """Show the figures, write them down where wanted, and end with the verdict as status."""
     result.show(out)

@@ -44,7 +44,7 @@ def test_an_audit_of_a_gaussian_stays_under_the_truth(z):
 def test_what_is_told_apart_always_is_audited_as_far_as_the_runs_reach():
     ins, outs = np.ones(1000) + np.random.default_rng(1).normal(0, 1e-3, 1000), np.zeros(1000)
     assert audited_epsilon(ins, outs, 1e-6) > 4
-    assert best_advantage(ins, outs) == 1
+    assert best_advantage(ins, outs) > 0.98
     assert advantage(50, 100) == 0
     assert advantage(40, 100) == 0
 
