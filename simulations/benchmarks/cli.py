@@ -171,6 +171,18 @@ def accountants(
     conclude(run_accountants(sequences, seed, lambda what: err.print(what, style="dim", highlight=False)), json)
 
 
+@app.command("sum")
+def secure_sum(
+    nodes: Annotated[int, typer.Option(min=2, help="Nodes that leader and helper sum.")] = 10_000,
+    params: Annotated[int, typer.Option(min=1, help="Parameters of a model.")] = 1_000_000,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """What a secure sum costs a node, the wire, the leader and the helper."""
+    from simulations.benchmarks.secure_sum import SumSize, run_sum  # noqa: PLC0415
+
+    conclude(run_sum(SumSize(nodes, params), lambda what: err.print(what, style="dim", highlight=False)), json)
+
+
 def conclude(result: Outcome, json: Path | None) -> NoReturn:
     """Show the figures, write them down where wanted, and end with the verdict as status."""
     result.show(out)
