@@ -402,7 +402,7 @@ class NodeConfig(BaseSettings):
         """
         wrapped = WrappedKey(self.store.wrapped_key)
         if wrapped.path.exists():
-            return finish(wrapped, wrapped.source().key(), self.store.path)
+            return finish(wrapped, self.store.path)
         file = self.store.key_file
         try:
             key = bytes.fromhex(file.read_text("ascii").strip())

@@ -22,7 +22,6 @@ import structlog
 from edge.child import Child
 from edge.config import DAY_S, NodeConfig
 from edge.keeper import Keeper
-from edge.keys import rotation
 from edge.keys.wrapped import WrappedKey
 from edge.learning.process import TrainerProcess
 from edge.learning.protocol import Request, Response, Workplace
@@ -174,7 +173,7 @@ class Node:
         if now >= self._flush_at:
             self._flush_at = now + FLUSH_S
             self.link.flush_quietly()  # what another process put into the outbox, such as a case
-        if rotation.wanted(WrappedKey(self._config.store.wrapped_key)):
+        if WrappedKey(self._config.store.wrapped_key).rotating():
             log.info("the store is given a new key")
             self.rotating = True
             self.stop()

@@ -66,7 +66,6 @@ def change(
     thumbprint: Annotated[
         str | None, typer.Option(help="tang: of its key, as `tang-show-keys` prints it on the server.")
     ] = None,
-    program: Annotated[str, typer.Option(help="rpi-otp: what prints the key.")] = "rpi-otp-private-key",
 ) -> None:
     """Wrap the store's key anew, at once and while the node runs. / Ganti sumber kunci, tanpa menghentikan node.
 
@@ -76,11 +75,15 @@ def change(
     def wrap() -> None:
         loaded = NodeConfig.load(config)
         wrapped = WrappedKey(loaded.store.wrapped_key)
-        stored = wrapped.open() if wrapped.path.exists() else StoreKeys(loaded.store_key())
-        source, given = _made(loaded, to, name, file, url, thumbprint, program)
-        wrapped.write(source, given, stored)
-        if wrapped.open(source.key() if not isinstance(source, Passphrase) else given) != stored:
+        before = wrapped.source() if wrapped.path.exists() else None
+        given_before = b"" if before is None else before.key()
+        source, given = _made(loaded, to, name, file, url, thumbprint)
+        if not isinstance(source, Passphrase) and source.key() != given:
             raise KeyUnavailable("the new source gave another key when it was asked again; run this command once more")
+        if before is None:
+            wrapped.write(source, given, StoreKeys(loaded.store_key()))
+        else:
+            rotation.rewrap(wrapped, before, given_before, source, given)
         ok("key source / asal kunci", to)
         ok("protects against / melindungi dari", PROTECTS[to])
         if loaded.store.key_file.exists():
@@ -98,7 +101,8 @@ def rotate(config: ConfigFile) -> None:
     """Give the store a new key; a node that runs does it within a minute. / Ganti kunci basis data.
 
     A node that runs ends its processes for as long as writing the store anew takes (about a second for 50 MB) and goes
-    on; what a radio sends in that time is not heard. Nothing else is lost.
+    on; what a radio sends in that time is not heard. Nothing else is lost. With a passphrase somebody has to type it
+    then.
     """
 
     def begin() -> None:
@@ -150,7 +154,6 @@ def _made(
     file: Path | None,
     url: str,
     thumbprint: str | None,
-    program: str,
 ) -> tuple[Source, bytes]:
     folder = loaded.store.wrapped_key.parent
     if to == "passphrase":
@@ -165,7 +168,7 @@ def _made(
     elif to == "systemd-credential":
         made = SystemdCredential.make(name, file or folder / f"{name}.cred")
     elif to == "rpi-otp":
-        made = RpiOtp.make(program)
+        made = RpiOtp.make()
     else:
         made = Tang.make(url, thumbprint)
     return made, made.key()

@@ -16,43 +16,68 @@ from pathlib import Path
 
 from sqlcipher3 import dbapi2
 
-from edge.keys.sources import KEY_BYTES
+from edge.keys.sources import KEY_BYTES, KeyUnavailable, Source
 from edge.keys.wrapped import StoreKeys, WrappedKey
 from edge.store.database import Database
 from edge.store.errors import StoreUnavailable, WrongKey
 
 
 def begin(wrapped: WrappedKey) -> None:
-    """Have a new key ready; the node does the rest when it starts the next time, or the next moment where it runs."""
+    """Have a new key ready; the node does the rest when it starts the next time, or the next moment where it runs.
+
+    Raises:
+        KeyUnavailable: the source does not give its key, or was changed meanwhile.
+    """
     source = wrapped.source()
-    given = source.key()
-    keys = wrapped.open(given)
-    if keys.next is None:
-        wrapped.write(source, given, StoreKeys(keys.key, secrets.token_bytes(KEY_BYTES)))
+    given = source.key()  # may take long: somebody types, a server answers
+    with wrapped.locked():
+        keys = _current(wrapped, source).open(given)
+        if keys.next is None:
+            wrapped.write(source, given, StoreKeys(keys.key, secrets.token_bytes(KEY_BYTES)))
 
 
-def wanted(wrapped: WrappedKey) -> bool:
-    """Whether a rotation was begun and not finished; needs no key."""
-    return wrapped.path.exists() and b'"next": null' not in wrapped.path.read_bytes()
+def rewrap(wrapped: WrappedKey, old: Source, given: bytes, new: Source, given_by_new: bytes) -> None:
+    """Wrap the same keys by another source.
+
+    Args:
+        given: by the old source.
+
+    Raises:
+        KeyUnavailable: the source was changed meanwhile.
+    """
+    with wrapped.locked():
+        wrapped.write(new, given_by_new, _current(wrapped, old).open(given))
 
 
-def finish(wrapped: WrappedKey, given: bytes, store: Path) -> bytes:
+def finish(wrapped: WrappedKey, store: Path) -> bytes:
     """Finish a rotation that was begun, and return the store's key. No other process may have the store open.
 
     Raises:
+        KeyUnavailable: the source does not give its key, or was changed meanwhile.
         WrongKey: neither key opens the store.
         StoreUnavailable: somebody has it open, or the disk fails.
     """
-    keys = wrapped.open(given)
-    if keys.next is None:
-        return keys.key
-    if store.exists() and not _opens(store, keys.next):
-        if not _opens(store, keys.key):
-            raise WrongKey(f"store {store} opens with neither key of {wrapped.path}: restore both from one backup")
-        _rekey(store, keys.key, keys.next)
-    Database(store, keys.next).note_key()
-    wrapped.write(wrapped.source(), given, StoreKeys(keys.next))
-    return keys.next
+    source = wrapped.source()
+    given = source.key()
+    if not wrapped.rotating():
+        return wrapped.open(given).key
+    with wrapped.locked():
+        keys = _current(wrapped, source).open(given)
+        if keys.next is None:
+            return keys.key
+        if store.exists() and not _opens(store, keys.next):
+            if not _opens(store, keys.key):
+                raise WrongKey(f"store {store} opens with neither key of {wrapped.path}: restore both from one backup")
+            _rekey(store, keys.key, keys.next)
+        Database(store, keys.next).note_key()
+        wrapped.write(source, given, StoreKeys(keys.next))
+        return keys.next
+
+
+def _current(wrapped: WrappedKey, source: Source) -> WrappedKey:
+    if wrapped.source() != source:
+        raise KeyUnavailable(f"{wrapped.path} was given another source meanwhile: do it once more / ulangi sekali lagi")
+    return wrapped
 
 
 def _opens(store: Path, key: bytes) -> bool:

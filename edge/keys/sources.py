@@ -28,6 +28,8 @@ MEMORY_KIB, ITERATIONS, LANES = 64 * 1024, 4, 1
 """Of Argon2id: about a second on a Pi 4; a guess costs whoever has the SD card as much."""
 TOOL_TIMEOUT_S = 60.0
 LEAST_PASSPHRASE = 12
+OTP_PROGRAM = "rpi-otp-private-key"
+"""Named here and not in the file beside the store: who can write there must not choose what root runs."""
 
 
 class KeyUnavailable(RuntimeError):
@@ -113,12 +115,11 @@ class RpiOtp(msgspec.Struct, frozen=True, tag="rpi-otp", tag_field="source", for
     """
 
     salt: bytes
-    program: str = "rpi-otp-private-key"
 
     def key(self) -> bytes:
-        printed = _run([self.program], b"").decode("ascii", "replace").strip().lower()
+        printed = _run([OTP_PROGRAM], b"").decode("ascii", "replace").strip().lower()
         if not re.fullmatch(r"[0-9a-f]{64}", printed):
-            raise KeyUnavailable(f"{self.program} printed {len(printed)} characters, not 64 hexadecimal digits")
+            raise KeyUnavailable(f"{OTP_PROGRAM} printed {len(printed)} characters, not 64 hexadecimal digits")
         if set(printed) == {"0"}:
             raise KeyUnavailable(
                 "this Pi has no key in its OTP memory: `openssl rand -hex 32`, then `rpi-otp-private-key -w KEY` burns "
@@ -127,8 +128,8 @@ class RpiOtp(msgspec.Struct, frozen=True, tag="rpi-otp", tag_field="source", for
         return _key_of(bytes.fromhex(printed), b"rpi-otp", self.salt)
 
     @classmethod
-    def make(cls, program: str = "rpi-otp-private-key") -> RpiOtp:
-        source = cls(secrets.token_bytes(SALT_BYTES), program)
+    def make(cls) -> RpiOtp:
+        source = cls(secrets.token_bytes(SALT_BYTES))
         source.key()
         return source
 

@@ -6,7 +6,10 @@ the node opens it, finishes the rotation and forgets the other.
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +50,13 @@ class WrappedKey:
 
     path: Path
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else changes the file meanwhile; another command waits."""
+        with self.path.with_name(f"{self.path.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def source(self) -> Source:
         """Which source opens it.
 
@@ -66,13 +76,18 @@ class WrappedKey:
         """
         file = self._read()
         key = file.source.key() if given is None else given
-        return StoreKeys(self._open(key, file.key, b"key"), file.next and self._open(key, file.next, b"next"))
+        opened = self._open(key, file.key, _bound(b"key", file.source))
+        return StoreKeys(opened, file.next and self._open(key, file.next, _bound(b"next", file.source)))
 
     def write(self, source: Source, given: bytes, keys: StoreKeys) -> None:
         """Make the file, or replace it; a power cut leaves the old one or the new."""
-        closed = _close(given, keys.key, b"key")
-        file = _File(VERSION, source, closed, keys.next and _close(given, keys.next, b"next"))
+        closed = _close(given, keys.key, _bound(b"key", source))
+        file = _File(VERSION, source, closed, keys.next and _close(given, keys.next, _bound(b"next", source)))
         write_private(self.path, msgspec.json.format(msgspec.json.encode(file)) + b"\n")
+
+    def rotating(self) -> bool:
+        """Whether there is a next key; needs no key. False where there is no such file."""
+        return self.path.exists() and self._read().next is not None
 
     def _read(self) -> _File:
         try:
@@ -83,9 +98,9 @@ class WrappedKey:
             raise KeyUnavailable(f"{self.path} has version {file.version}, this software reads {VERSION}")
         return file
 
-    def _open(self, given: bytes, closed: bytes, which: bytes) -> bytes:
+    def _open(self, given: bytes, closed: bytes, bound: bytes) -> bytes:
         try:
-            return AESGCM(given).decrypt(closed[:NONCE_BYTES], closed[NONCE_BYTES:], _bound(which))
+            return AESGCM(given).decrypt(closed[:NONCE_BYTES], closed[NONCE_BYTES:], bound)
         except InvalidTag as why:
             raise KeyUnavailable(
                 f"{self.path} does not open: the passphrase is wrong, or this is another machine, card or server than "
@@ -93,10 +108,11 @@ class WrappedKey:
             ) from why
 
 
-def _close(given: bytes, key: bytes, which: bytes) -> bytes:
+def _close(given: bytes, key: bytes, bound: bytes) -> bytes:
     nonce = os.urandom(NONCE_BYTES)
-    return nonce + AESGCM(given).encrypt(nonce, key, _bound(which))
+    return nonce + AESGCM(given).encrypt(nonce, key, bound)
 
 
-def _bound(which: bytes) -> bytes:
-    return b"jaga wrapped store key 1 " + which
+def _bound(which: bytes, source: Source) -> bytes:
+    """What a wrapped key is bound to: its place in the file, and all that the file says of the source."""
+    return b"jaga wrapped store key 1 " + which + b" " + msgspec.json.encode(source)

@@ -140,20 +140,32 @@ def test_systemd_itself_encrypts_and_decrypts_the_credential(tmp_path):
         source.key()
 
 
-def test_a_stand_in_for_the_pi_s_otp_program_is_read_strictly(tmp_path):
-    good = tool(tmp_path, "good", f"echo {'ab' * 32}")
-    source = RpiOtp.make(good)
+def test_a_stand_in_for_the_pi_s_otp_program_is_read_strictly(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(KeyUnavailable, match="not installed: sudo apt-get install rpi-eeprom"):
+        RpiOtp.make()
+    tool(tmp_path, "rpi-otp-private-key", f"echo {'ab' * 32}")
+    source = RpiOtp.make()
     assert source.key() == source.key()
-    assert RpiOtp.make(good).key() != source.key()  # another store, another salt
-    for name, script, word in (
-        ("empty", f"echo {'00' * 32}", "no key in its OTP"),
-        ("odd", "echo hello", "not 64"),
-        ("broken", "echo 'vcmailbox: no device' >&2; exit 1", "no device"),
+    assert RpiOtp.make().key() != source.key()  # another store, another salt
+    for script, word in (
+        (f"echo {'00' * 32}", "no key in its OTP"),
+        ("echo hello", "not 64"),
+        ("echo 'vcmailbox: no device' >&2; exit 1", "no device"),
     ):
+        tool(tmp_path, "rpi-otp-private-key", script)
         with pytest.raises(KeyUnavailable, match=word):
-            RpiOtp.make(tool(tmp_path, name, script))
-    with pytest.raises(KeyUnavailable, match="not installed"):
-        RpiOtp.make(str(tmp_path / "nowhere"))
+            RpiOtp.make()
+
+
+def test_what_the_file_says_of_its_source_cannot_be_edited(tmp_path):
+    wrapped = WrappedKey(tmp_path / "w")
+    wrapped.write(Passphrase(bytes(32), **QUICK), bytes(32), StoreKeys(b"a" * 32))
+    edited = json.loads(wrapped.path.read_text())
+    edited["source"]["iterations"] = 2
+    wrapped.path.write_text(json.dumps(edited))
+    with pytest.raises(KeyUnavailable):
+        wrapped.open(bytes(32))
 
 
 @pytest.fixture
@@ -200,9 +212,10 @@ def test_show_and_change_keep_the_store_open_with_the_same_key(folder, monkeypat
     opens(folder)
 
 
-def test_a_change_that_fails_changes_nothing(folder):
+def test_a_change_that_fails_changes_nothing(folder, monkeypatch):
+    monkeypatch.setenv("PATH", str(folder))
     before = (folder / "store.key").read_text()
-    result = typed("change", folder / "node.toml", "--to", "rpi-otp", "--program", folder / "nowhere")
+    result = typed("change", folder / "node.toml", "--to", "rpi-otp")
     assert result.exit_code == 4
     assert (folder / "store.key").read_text() == before
     assert not (folder / "store.key.json").exists()

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import pytest
 
 from edge.keys import rotation
-from edge.keys.sources import KeyFile
+from edge.keys.sources import KeyFile, KeyUnavailable
 from edge.keys.wrapped import StoreKeys, WrappedKey
 from edge.store.database import Database, key_id
 from edge.store.errors import StoreUnavailable, WrongKey
@@ -40,7 +42,7 @@ def home(tmp_path):
 
 def finish(home):
     wrapped = WrappedKey(home / "store.key.json")
-    return rotation.finish(wrapped, wrapped.source().key(), home / "node.db")
+    return rotation.finish(wrapped, home / "node.db")
 
 
 def fact(home, key):
@@ -53,18 +55,18 @@ def fact(home, key):
 
 def test_after_a_rotation_the_new_key_opens_everything_and_the_old_one_nothing(home):
     wrapped = WrappedKey(home / "store.key.json")
-    assert not rotation.wanted(wrapped)
+    assert not wrapped.rotating()
     assert finish(home) == OLD
     rotation.begin(wrapped)
     rotation.begin(wrapped)  # asked twice: the same next key
-    assert rotation.wanted(wrapped)
+    assert wrapped.rotating()
     new = finish(home)
     assert new != OLD
     assert fact(home, new) == b"kept" * 50_000
     assert (home / "node.db.keyid").read_text().strip() == key_id(new)
     with pytest.raises(WrongKey):
         Database(home / "node.db", OLD).connect()
-    assert not rotation.wanted(wrapped)
+    assert not wrapped.rotating()
     assert wrapped.open(wrapped.source().key()) == StoreKeys(new)
 
 
@@ -96,7 +98,7 @@ def dying_note(self):
     note(self)
     if step == "after sidecar": die()
 rotation._rekey, Database.note_key = dying_rekey, dying_note
-rotation.finish(wrapped, wrapped.source().key(), home / "node.db")
+rotation.finish(wrapped, home / "node.db")
 die()
 """
 
@@ -107,10 +109,35 @@ def test_a_power_cut_at_any_step_leaves_a_store_that_opens_with_what_the_file_ho
         [sys.executable, "-c", textwrap.dedent(PROGRAM), str(home), step], env=os.environ, check=False
     )
     assert died.returncode == -signal.SIGKILL
+    assert (step == "in rekey") == (home / "node.db-journal").exists()
     key = finish(home)
     assert (key == OLD) == (step == "before begin")
     assert fact(home, key) == b"kept" * 50_000
     assert finish(home) == key
+
+
+def test_a_source_that_is_changed_while_another_command_waits_loses_no_key(home):
+    wrapped = WrappedKey(home / "store.key.json")
+    old, new = wrapped.source(), KeyFile.make(home / "other.key")
+    given = old.key()
+    rotation.begin(wrapped)
+    rotated = finish(home)  # the node was quicker than whoever changes the source
+    rotation.rewrap(wrapped, old, given, new, new.key())
+    assert wrapped.open() == StoreKeys(rotated)
+    with pytest.raises(KeyUnavailable, match="another source meanwhile"):
+        rotation.rewrap(wrapped, old, given, new, new.key())
+    assert fact(home, finish(home)) == b"kept" * 50_000
+
+
+def test_commands_wait_for_each_other(home):
+    wrapped, order = WrappedKey(home / "store.key.json"), []
+    with wrapped.locked():
+        other = threading.Thread(target=lambda: (rotation.begin(wrapped), order.append("begun")))
+        other.start()
+        time.sleep(0.3)
+        order.append("released")
+    other.join(10)
+    assert order == ["released", "begun"]
 
 
 def test_a_store_that_is_open_elsewhere_waits(home):
