@@ -17,7 +17,7 @@ from edge.learning.masking import secure_sum_mod, terms_of
 from privacy.boundary.assignment import assignment_of
 from privacy.boundary.flower import config_records
 from privacy.identity.authority import CertificateAuthority, Identity
-from privacy.identity.certificates import HELPER_PARTY, Certificate, Role, node_party
+from privacy.identity.certificates import HELPER_PARTY, Certificate, Role, node_id_of, node_party
 from privacy.secure_sum.exchange import SumRequest, SumShare
 from privacy.secure_sum.seeds import Purpose, seal_seed
 from privacy.secure_sum.terms import SEED, TERMS
@@ -84,4 +84,5 @@ class SummedFederation:
         self.records.close()
 
     def _certificate_of(self, party: str) -> Certificate | None:
-        return next((node.certificate for node in self.nodes.values() if node.party == party), None)
+        node = self.nodes.get(node_id_of(party))
+        return None if node is None else node.certificate

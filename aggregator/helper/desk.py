@@ -100,7 +100,7 @@ class HelperDesk:
 
     def _approved(self, parties: Sequence[str]) -> dict[str, Certificate]:
         """The certificates of these nodes, where all are approved with the keys that they have."""
-        approved = self._records.approved()
+        approved = self._records.approved(parties)
         strangers = [party for party in parties if party not in approved]
         if strangers:
             raise NotCounted(SumRefusal.NOT_APPROVED, strangers)

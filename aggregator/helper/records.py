@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVarTuple
 
-from sqlalchemy import BigInteger, Double, Integer, LargeBinary, String, delete, insert, select, update
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    BigInteger,
+    Double,
+    Integer,
+    LargeBinary,
+    Row,
+    Select,
+    String,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, Session, mapped_column
 
 from aggregator.records.database import Records
 from privacy.secure_sum.exchange import Part, SumRefusal
 
 VERSION = 1
+AT_ONCE = 500
+"""Values of one statement; SQLite takes at least 999 variables."""
+Columns = TypeVarTuple("Columns")
 
 
 class HelperBase(DeclarativeBase):
@@ -101,6 +116,14 @@ class Approval:
     key: bytes | None
 
 
+def _where_in(
+    session: Session, what: Select[*Columns], column: InstrumentedAttribute[Any], values: Sequence[Any]
+) -> Iterator[Row[*Columns]]:
+    """Rows whose column is one of the values; a statement takes so many at a time."""
+    for begun in range(0, len(values), AT_ONCE):
+        yield from session.execute(what.where(column.in_(values[begun : begun + AT_ONCE])))
+
+
 class HelperRecords(Records):
     """The helper's database; made on first use.
 
@@ -132,10 +155,12 @@ class HelperRecords(Records):
                 session.delete(row)
         return row is not None
 
-    def approved(self) -> dict[str, Approval]:
-        """Every approved node."""
+    def approved(self, among: Sequence[str] | None = None) -> dict[str, Approval]:
+        """The approved nodes: every one, or those among some parties."""
+        columns = select(ApprovedRow.party, ApprovedRow.approved_at, ApprovedRow.key)
         with self.session() as session:
-            return {row.party: Approval(row.approved_at, row.key) for row in session.scalars(select(ApprovedRow))}
+            rows = session.execute(columns) if among is None else _where_in(session, columns, ApprovedRow.party, among)
+            return {party: Approval(at, key) for party, at, key in rows}
 
     def pin(self, keys: Mapping[str, bytes]) -> None:
         """From now on these approved nodes have these keys and no others."""
@@ -167,14 +192,12 @@ class HelperRecords(Records):
             NotCounted: a node was counted in the round by another request, or a seed was used before.
         """
         with self.session() as session:
-            rows = session.scalars(
-                select(CountedRow).where(
-                    CountedRow.run_id == at.run,
-                    CountedRow.round_number == at.round_number,
-                    CountedRow.part == at.part,
-                )
+            of_sum = select(CountedRow.party, CountedRow.request).where(
+                CountedRow.run_id == at.run,
+                CountedRow.round_number == at.round_number,
+                CountedRow.part == at.part,
             )
-            known = {row.party: row.request for row in rows}
+            known = {row.party: row.request for row in _where_in(session, of_sum, CountedRow.party, list(seeds))}
             again = [party for party in seeds if party in known]
             if again and all(known[party] == request for party in again) and len(again) == len(seeds):
                 return
@@ -182,13 +205,7 @@ class HelperRecords(Records):
                 raise NotCounted(SumRefusal.COUNTED, again)
             digests = list(seeds.values())
             times = Counter(digests)
-            used = {
-                digest
-                for begun in range(0, len(digests), 500)
-                for digest in session.scalars(
-                    select(UsedSeedRow.digest).where(UsedSeedRow.digest.in_(digests[begun : begun + 500]))
-                )
-            }
+            used = {row[0] for row in _where_in(session, select(UsedSeedRow.digest), UsedSeedRow.digest, digests)}
             doubled = [party for party, digest in seeds.items() if digest in used or times[digest] > 1]
             if doubled:
                 raise NotCounted(SumRefusal.SEED_USED, doubled)

@@ -60,6 +60,7 @@ class Groups:
         self._place = {node: place for place, nodes in enumerate(closed) for node in nodes}
         self._closed = [frozenset(nodes) for nodes in closed]
         self._groups: dict[tuple[int, tuple[str, ...]], Group] = {}
+        self._added: set[int] = set()
 
     def add(self, reply: Message) -> None:
         """Add one node's share; the reply is not kept.
@@ -78,13 +79,14 @@ class Groups:
             raise BadShare(f"its share has {len(share.elements)} elements, the model {self._elements}")
         number = self._place.get(node, terms.group)
         group = self._group(number, metrics, terms)
-        if any(node in one.seeds for one in self._groups.values()):
+        if node in self._added:
             raise BadShare("a share of this node was added before")
         try:
             group.total.add(share)
         except (ShareMismatch, SumFull) as why:
             raise BadShare(str(why)) from why
         group.seeds[node] = seed
+        self._added.add(node)
 
     def close(self, least: int) -> tuple[list[Group], list[Group]]:
         """The groups that the helper is to be asked for, and those that are lost.

@@ -34,7 +34,7 @@ from privacy.secure_sum.exchange import Part, SumRefusal, SumRequest, SumShare
 from privacy.secure_sum.fixed_point import WIDTHS
 from privacy.secure_sum.sums import ShareMismatch
 from privacy.secure_sum.terms import TERMS, SumTerms
-from privacy.secure_sum.vector import SCALAR_BITS, Plan, Vector, mean
+from privacy.secure_sum.vector import SCALAR_BITS, ImpossibleSum, Plan, Vector, check_weight, mean
 
 log = structlog.get_logger()
 
@@ -290,6 +290,11 @@ class SecureSum(Strategy):
             vector = total.joined(elements, scalars)
         except (ShareMismatch, ValueError) as why:
             self._lose(GroupTold(part, nodes, f"the helper's share does not fit: {why}"))
+            return None
+        try:
+            check_weight(plan, vector, len(nodes))
+        except ImpossibleSum as why:
+            self._lose(GroupTold(part, nodes, f"a node of it, or the helper, did not keep to the terms: {why}"))
             return None
         self.on_group(GroupTold(part, nodes))
         return _Total(group.metrics, vector, len(nodes))

@@ -18,10 +18,16 @@ from numpy.typing import NDArray
 from privacy.secure_sum.fixed_point import FixedPoint, NotEncodable, Ring
 
 SCALAR_BITS = 64
+ROUNDING = 1e-9
+"""Relative; of a sum of weights as a float64."""
 
 
 class VectorMismatch(ValueError):
     """Arrays or metrics of a contribution are not those that the round is about."""
+
+
+class ImpossibleSum(ValueError):
+    """A sum that nodes which keep to their plan cannot have; the message says why. Nobody can tell which did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +109,27 @@ def contribution(
     return Vector(coded.elements, np.concatenate((heavy.elements, measured.elements)), saturated)
 
 
+def check_weight(plan: Plan, total: Vector, nodes: int) -> None:
+    """That a sum's weight is one that so many nodes can have.
+
+    A share is masked, so a node may send anything. With a weight below zero it would turn the others' updates around or
+    blow them up, with a very large one it would outweigh them.
+
+    Raises:
+        ImpossibleSum: it is not.
+    """
+    weight, most = float(plan.weight_code.decode(total.scalars[:1])[0]), nodes * plan.weight_bound
+    if not 0 <= weight <= most * (1 + ROUNDING):
+        raise ImpossibleSum(f"its weight is {weight:.6g}, and {nodes} nodes have 0 to {most:.6g} together")
+
+
 @dataclass(frozen=True, slots=True)
 class Mean:
     """What a sum of contributions says.
 
     Attributes:
         arrays: base plus the weighted mean change, float64, shapes of the base; the base itself where no weight came.
+            A change beyond the plan's bound, which only somebody can make who does not keep to it, is set to it.
         weight: total weight.
         metrics: weighted means; empty where no weight came.
     """
@@ -137,12 +158,12 @@ def mean(plan: Plan, base: Mapping[str, NDArray[np.floating]], names: Sequence[s
     share = weight / plan.weight_bound
     if share <= 0:
         return Mean({name: array.astype(np.float64) for name, array in base.items()}, 0.0, {})
-    change = plan.code.decode(total.elements) / share
+    change = np.clip(plan.code.decode(total.elements) / share, -plan.bound, plan.bound)
     arrays, at = {}, 0
     for name, array in base.items():
         arrays[name] = array.astype(np.float64) + change[at : at + array.size].reshape(array.shape)
         at += array.size
-    measured = plan.metric_code.decode(total.scalars[1:]) / share
+    measured = np.clip(plan.metric_code.decode(total.scalars[1:]) / share, -plan.metric_bound, plan.metric_bound)
     return Mean(arrays, weight, dict(zip(sorted(names), map(float, measured), strict=True)))
 
 

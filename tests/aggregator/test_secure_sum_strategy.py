@@ -216,6 +216,10 @@ def test_a_node_that_was_not_approved_loses_its_group_and_is_left_out_afterwards
     assert stranger.party not in {node_party(task.metadata.dst_node_id) for task in tasks(made, 2, nodes=NODES + 1)}
 
 
+def group_of(task):
+    return config_records(task.content)[TERMS]["group"]
+
+
 def spoil(reply, **changes):
     """A reply with other arrays, or another seed, in its share."""
     share, terms = reply.content[SHARE], reply.content[TERMS]
@@ -272,6 +276,24 @@ def test_metrics_of_one_s_own_are_left_out(federation):
     arrays, _ = weighted([task.metadata.dst_node_id for task in asked[1:]])
     np.testing.assert_allclose(result["w"].numpy(), arrays["w"], atol=1e-6)
     assert "secret" not in metrics
+
+
+@pytest.mark.parametrize("weight", [-90.0, 5e3], ids=["below zero", "of fifty nodes"])
+def test_a_node_that_lies_about_its_weight_loses_its_group_and_no_other(federation, weight):
+    made, told = strategy(federation, FedMedian(**FEW))
+    asked = tasks(made)
+    replies = [federation.answer(task, app) for task in asked]
+    scalars = replies[0].content[SHARE]["scalars"].numpy().copy()
+    of_group = [one.metadata.dst_node_id for one in asked if group_of(one) == group_of(asked[0])]
+    honest = sum(learnt(node)[1]["num-examples"] for node in of_group)
+    code = SETTINGS.plan(NODES).weight_code
+    scalars[:1] += np.array([round((weight - honest) / code.step)], np.int64).view(np.uint64)
+    result, _ = made.aggregate_train(1, [spoil(replies[0], scalars=scalars), *replies[1:]])
+    assert result is not None
+    (lost,) = (one for one in told if one.refusal is not None)
+    assert sorted(lost.nodes) == sorted(of_group)
+    assert "its weight is" in lost.refusal
+    assert len(told) == 4
 
 
 def test_the_same_reply_twice_counts_once(federation):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.secure_sum.fixed_point import NotEncodable
-from privacy.secure_sum.vector import Plan, Vector, VectorMismatch, contribution, mean
+from privacy.secure_sum.vector import ImpossibleSum, Plan, Vector, VectorMismatch, check_weight, contribution, mean
 
 BASE = {"w": np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), "b": np.array([0.25], np.float32)}
 PLAN = Plan(bound=4.0, most=64, weight_bound=100.0)
@@ -34,6 +34,7 @@ def summed(vectors):
 def test_the_sum_of_contributions_is_the_weighted_mean(nodes):
     vectors = [contribution(PLAN, BASE, update(change), w, {"loss": loss}) for w, change, loss in nodes]
     weights = [w for w, *_ in nodes]
+    check_weight(PLAN, summed(vectors), len(nodes))
     found = mean(PLAN, BASE, ["loss"], summed(vectors))
     assert found.weight == pytest.approx(sum(weights))
     assert found.metrics["loss"] == pytest.approx(np.average([n[2] for n in nodes], weights=weights), abs=1e-3)
@@ -51,6 +52,25 @@ def test_a_change_beyond_the_bound_is_set_to_it_and_counted_on_the_node():
 
 def test_a_weight_beyond_the_bound_counts_as_the_bound():
     assert mean(PLAN, BASE, [], contribution(PLAN, BASE, BASE, 1e9, {})).weight == pytest.approx(100)
+
+
+@pytest.mark.parametrize("claimed", [-1.0, 201.0, 1e4])
+def test_a_weight_that_no_two_nodes_have_is_told_of(claimed):
+    honest = contribution(PLAN, BASE, BASE, 50, {})
+    lie = Vector(honest.elements, _steps(claimed - 50))
+    with pytest.raises(ImpossibleSum, match="2 nodes have 0 to 200 together"):
+        check_weight(PLAN, summed([honest, lie]), 2)
+
+
+def _steps(weight):
+    return np.array([round(weight / PLAN.weight_code.step)], np.int64).view(np.uint64)
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=5, max_size=5), st.floats(1e-6, 100))
+def test_whatever_a_node_sends_the_mean_moves_by_the_bound_at_most(elements, weight):
+    liar = Vector(np.array(elements, np.uint32), contribution(PLAN, BASE, BASE, weight, {}).scalars)
+    found = mean(PLAN, BASE, [], liar)
+    assert all(np.abs(found.arrays[name] - BASE[name]).max() <= PLAN.bound + 1e-12 for name in BASE)
 
 
 def test_no_weight_at_all_leaves_the_base():
