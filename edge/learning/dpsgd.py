@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.learning.clipping import clipped_sum, trained
-from edge.learning.noise import gaussian, gaussian_rows, uniform
+from edge.learning.noise import drawn, gaussian, gaussian_rows
 from privacy.accounting.composition import noise_multiplier_for
 from privacy.accounting.events import ANY, SampledGaussian
 
@@ -146,12 +146,15 @@ def train(
     parameters = trained(model)
     weights = sum(parameter.numel() for parameter in parameters)
     signals = []
+    total = torch.empty(weights, dtype=torch.float64)
+    pieces = torch.split(total, [parameter.numel() for parameter in parameters])
     with clipped_sum(model, loss, plan.clip_norm) as gradients:
         for noise in gaussian_rows(plan.steps, weights):
-            lot = torch.from_numpy(np.flatnonzero(uniform(len(x)) < plan.sampling_rate))
+            lot = torch.from_numpy(drawn(len(x), plan.sampling_rate))
             sums = gradients(x.index_select(0, lot), y.index_select(0, lot))
-            total = torch.cat([one.flatten() for one in sums]).double()
-            signals.append(float(total.norm()))
+            for piece, one in zip(pieces, sums, strict=True):
+                piece.copy_(one.view(-1))
+            signals.append(float(torch.dot(total, total)) ** 0.5)
             if noise_std:
                 total.add_(torch.from_numpy(noise), alpha=noise_std)
             _move(parameters, total.mul_(-plan.learning_rate / plan.lot_size))

@@ -19,6 +19,18 @@ BATCH = 65_536
 """About how many values are drawn at once."""
 
 
+def drawn(n: int, rate: float) -> NDArray[np.int64]:
+    """Which of n enter a Poisson sample, in order: each with probability `rate`, on its own.
+
+    By 32 bits each, and rounded down: never more often than `rate` says, at most 2^-32 less often.
+    """
+    if rate >= 1:
+        return np.arange(n)
+    words = RandomWords().words((n + 1) // 2).view(np.uint32)[:n]
+    found: NDArray[np.int64] = np.flatnonzero(words < np.uint32(int(rate * 2**32)))
+    return found
+
+
 def uniform(n: int) -> NDArray[np.float64]:
     """n values in [0, 1), 53 random bits each."""
     values: NDArray[np.float64] = _bits(n).double().mul_(2.0**-53).numpy()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.learning.noise import BATCH, gaussian, gaussian_rows, uniform
+from edge.learning.noise import BATCH, drawn, gaussian, gaussian_rows, uniform
 
 
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=3))
@@ -46,3 +46,13 @@ def test_uniform_values_fill_their_range_evenly():
     assert values.max() < 1
     counts = np.histogram(values, bins=100, range=(0, 1))[0]
     assert ((counts - 2000) ** 2 / 2000).sum() < 170  # chi-square with 99 degrees; 99.999 % are below
+
+
+@pytest.mark.parametrize("rate", [0.0001, 0.0625, 0.5, 0.999])
+def test_a_sample_holds_each_with_its_probability_and_all_at_a_rate_of_one(rate):
+    n = 200_000
+    found = drawn(n, rate)
+    assert abs(len(found) - n * rate) < 6 * (n * rate * (1 - rate)) ** 0.5 + 1
+    assert (np.diff(found) > 0).all()
+    assert len(drawn(7, 1.0)) == 7
+    assert len(drawn(0, rate)) == 0
