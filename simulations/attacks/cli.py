@@ -42,8 +42,8 @@ def everything(
 ) -> None:
     """One table: attack, what the attacker saw, advantage without our protection, and with it.
 
-    Exit status 0 where every attack works without protection and fails with it, every audit lies under what is
-    accounted, and every mechanism that was broken on purpose is found out.
+    Exit status 0 where every attack works without protection and, where one is claimed, fails with it, every audit
+    lies under what is accounted, and every mechanism that was broken on purpose is found out.
     """
     logging.disable(logging.INFO)  # Flower tells of every round
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -98,13 +98,18 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
 
 def attacks_table(findings: list[Finding]) -> Table:
     """Advantages: 0 is a coin, 1 is certainty."""
-    table = Table(title="Attacks", caption="advantage: 0 is a coin's, 1 is certainty", caption_justify="left")
+    table = Table(
+        title="Attacks",
+        caption="advantage: 0 is a coin's, 1 is certainty; shown: no protection claims to hold",
+        caption_justify="left",
+    )
     for title in ("attack", "the attacker saw"):
         table.add_column(title)
     for title in ("without", "with", ""):
         table.add_column(title, justify="right")
     for row in findings:
-        verdict = "[green]held[/]" if row.held else "[bold red]NOT held[/]"
+        good = "shown" if row.limit is None else "held"
+        verdict = f"[green]{good}[/]" if row.held else "[bold red]NOT held[/]"
         table.add_row(row.attack, row.saw, f"{row.without:.2f}", f"{row.protected:.2f}", verdict)
     return table
 

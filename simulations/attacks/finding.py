@@ -21,7 +21,8 @@ class Finding:
         saw: what the attacker had.
         without: advantage without our protection, 0 (a coin) to 1 (certainty).
         protected: the same with it.
-        limit: what `protected` may be at most for the protection to hold, chance included.
+        limit: what `protected` may be at most for the protection to hold, chance included; None where no protection
+            claims to hold, and the figure is shown for what it is.
         note: how to read it.
     """
 
@@ -29,7 +30,7 @@ class Finding:
     saw: str
     without: float
     protected: float
-    limit: float
+    limit: float | None
     note: str = ""
 
     @property
@@ -39,7 +40,7 @@ class Finding:
 
     @property
     def held(self) -> bool:
-        return self.works and self.protected <= self.limit
+        return self.works and (self.limit is None or self.protected <= self.limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ def groups(seed: int, folder: Path) -> list[Finding]:
         ("differencing: all, then all but one", "two sums of one round", _all_but_one),
         ("differencing: after a lost answer", "a set, then the same with one less", _after_a_loss),
         ("differencing: training and evaluation", "a seed of one part, asked for in the other", _other_part),
-        ("differencing: the same round twice", "old shares and seeds again", _twice),
+        ("differencing: all twice, then all but one", "three sums of one round", _twice),
         ("Sybils: nodes that nobody approved", "a group filled with its own nodes", _sybils),
         ("Sybils: other keys under approved names", "certificates of its own authority", _other_keys),
         ("uneven tasks", "a group of which one node has something to do", _uneven),
@@ -110,11 +110,21 @@ def groups(seed: int, folder: Path) -> list[Finding]:
             home = folder / hashlib.sha256(f"{name}{number}".encode()).hexdigest()[:12]
             home.mkdir()
             scene = Scene(home, seed)
+            if not protected:
+                _control(scene)
             guess, there = attack(scene, scene.federation.ask if protected else scene.lax)
             gains.append(float(guess is not None and np.allclose(guess, there, atol=1e-6)))
             scene.federation.close()
         found.append(Finding(name, saw, gains[0], gains[1], 0.0, "1: the node's update, exactly"))
     return found
+
+
+def _control(scene: Scene) -> None:
+    """A helper that refuses everything would withstand all of this: an honest request gets the sum."""
+    sent = scene.sent(scene.nodes, 99)
+    whole = total(scene.federation.ask, sent.values(), 99)
+    if whole is None or not np.allclose(whole, sum(one.update for one in sent.values()), atol=1e-5):
+        raise RuntimeError("the helper gave no sum, or a wrong one, for an honest request: nothing can be told of it")
 
 
 Tried = tuple[NDArray[np.float64] | None, NDArray[np.float64]]

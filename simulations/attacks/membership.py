@@ -83,7 +83,7 @@ def membership(seed: int, shadows: int) -> list[Finding]:
             "one node's update, shadow models, the unit itself",
             gains["plain"],
             gains[name],
-            _most(float(name.split()[1])) + chance(shadows),
+            _limit(float(name.split()[1]), shadows),
             "epsilon of one round that spends all of it at once",
         )
         for name in gains
@@ -104,7 +104,7 @@ def properties(seed: int, shadows: int, summed: int = 9) -> list[Finding]:
     # A group's sum: the site's update among those of others, drawn anew for each.
     groups = noised + np.stack([rest[random.choice(len(rest), summed - 1, False)].sum(0) for _ in noised])
     gain = _linear_advantage(clear, shadows)
-    for name, seen, limit in (("epsilon 8", noised, 1.0), (f"in a sum of {summed}", groups, 0.8)):
+    for name, seen, limit in (("epsilon 8", noised, None), (f"in a sum of {summed}", groups, None)):
         found.append(
             Finding(
                 f"property: a lively site, {name}",
@@ -151,6 +151,8 @@ def _linear_advantage(seen: NDArray[np.float64], shadows: int) -> float:
     return best_advantage(seen[half:shadows] @ direction, seen[shadows + half :] @ direction)
 
 
-def _most(epsilon: float) -> float:
-    """No attack on an (epsilon, 0)-private mechanism has a larger advantage (Kairouz et al. 2015)."""
-    return float((np.exp(epsilon) - 1) / (np.exp(epsilon) + 1))
+def _limit(epsilon: float, shadows: int) -> float | None:
+    """No attack on an (epsilon, 0)-private mechanism has a larger advantage (Kairouz et al. 2015); None where that says
+    nothing."""
+    most = float((np.exp(epsilon) - 1) / (np.exp(epsilon) + 1)) + chance(shadows // 2)
+    return most if most < 1 else None

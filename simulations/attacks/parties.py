@@ -10,6 +10,7 @@ import secrets
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
@@ -18,12 +19,16 @@ from numpy.typing import NDArray
 from aggregator.strategies.secure_sum import SecureSum, SumSettings
 from aggregator.strategies.streaming import Streaming
 from privacy.boundary.arrays import array_view, pack
+from privacy.boundary.assignment import assignment_of
 from privacy.boundary.envelope import wrap
-from privacy.boundary.flower import CENTRE, enter_run, set_message_id
+from privacy.boundary.flower import CENTRE, array_records, config_records, enter_run, set_message_id
 from privacy.boundary.messages import Encoding, Header, Kind, Reply
+from privacy.identity.authority import Identity
 from privacy.identity.certificates import Role
-from privacy.secure_sum.mask import add_mask, new_seed
-from privacy.secure_sum.terms import ELEMENTS, SHARE
+from privacy.secure_sum.exchange import Part, SealedSeed
+from privacy.secure_sum.mask import add_mask
+from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed
+from privacy.secure_sum.terms import ELEMENTS, SEED, SHARE, TERMS
 from simulations.attacks.finding import Finding, advantage, chance
 from simulations.summed import FIRST_NODE, SummedFederation
 
@@ -54,19 +59,17 @@ def parties(seed: int, tries: int, folder: Path) -> list[Finding]:
     for number in range(1, tries + 1):
         secret = secrets.randbelow(2)
         sent = (a, b)[secret]
-        share = _share(federation, sent, number)
-        seed_of_helper = new_seed()
+        share, sealed_seed, purpose = _sent(federation, sent, number)
         mask = np.zeros(SIZE, np.uint32)
-        add_mask(seed_of_helper, mask)
-        whole = CODE.encode(sent).elements
+        add_mask(open_seed(federation.helper.keys, node.certificate, purpose, sealed_seed), mask)
         payload = _reply(sent)
         header = Header(Kind.REPLY, "summed", node.party, "leader", 7, b"m" * 16, b"t" * 16, time.time(), 2e9, True)
         sealed = bytes(wrap(node, header, payload, leader.certificate))
         for who, seen in (
-            ("clear", CODE.decode(whole)),
-            ("leader", CODE.decode(share)),
+            ("clear", CODE.decode(CODE.encode(sent).elements)),
+            ("leader", CODE.decode(_unmasked(share, leader, node, purpose, sealed_seed))),
             ("helper", CODE.decode(mask)),
-            ("both", CODE.decode((whole - mask) + mask)),
+            ("both", CODE.decode(share + mask)),
         ):
             right[who] += _nearest(seen, a, b) == secret
         right["wire"] += _found(bytes(payload.arrays), a, b) == secret
@@ -92,21 +95,36 @@ def parties(seed: int, tries: int, folder: Path) -> list[Finding]:
     ]
 
 
-def _share(federation: SummedFederation, update: Vector, number: int) -> NDArray[np.uint32]:
-    """The leader's half of a reply, as a real node's mod makes it."""
+def _sent(federation: SummedFederation, update: Vector, number: int) -> tuple[NDArray[np.uint32], SealedSeed, Purpose]:
+    """What a real node's mod makes of an update: the leader's share, and the sealed seed with what it is for."""
     enter_run(1, CENTRE)
     strategy = SecureSum(Streaming(FedAvg()), SETTINGS, federation)
     start = ArrayRecord({"w": Array(np.zeros(SIZE, np.float32))})
-    task = next(iter(strategy.configure_train(number, start, ConfigRecord(), Nodes(3))))  # type: ignore[arg-type]
+    tasks = strategy.configure_train(number, start, ConfigRecord(), Nodes(3))  # type: ignore[arg-type]
+    task = next(one for one in tasks if one.metadata.dst_node_id == FIRST_NODE)
     set_message_id(task, f"{number:032x}")
+    purpose = Purpose("summed", federation.run_id, number, Part.TRAIN, assignment_of(task))
 
     def app(message: Message, _context: Context) -> Message:
         arrays = ArrayRecord({"w": Array(update.astype(np.float32))})
         return Message(RecordDict({"a": arrays, "m": MetricRecord({"num-examples": 1.0})}), reply_to=message)
 
-    share = federation.answer(task, app).content[SHARE]
-    elements: NDArray[np.uint32] = array_view(share[ELEMENTS]).copy()  # type: ignore[arg-type]
-    return elements
+    content = federation.answer(task, app).content
+    elements: NDArray[np.uint32] = array_view(array_records(content)[SHARE][ELEMENTS]).copy()
+    seed = msgspec.msgpack.decode(msgspec.convert(config_records(content)[TERMS][SEED], bytes), type=SealedSeed)
+    return elements, seed, purpose
+
+
+def _unmasked(
+    share: NDArray[np.uint32], attacker: Identity, node: Identity, purpose: Purpose, seed: SealedSeed
+) -> NDArray[np.uint32]:
+    """The share, and without its mask where the attacker's keys open the seed."""
+    opened = share.copy()
+    try:
+        add_mask(open_seed(attacker.keys, node.certificate, purpose, seed), opened)
+    except BadSeed:
+        return share
+    return opened
 
 
 def _reply(update: Vector) -> Reply:
