@@ -65,7 +65,7 @@ def test_a_death_after_any_step_costs_at_least_what_was_learnt_and_lets_one_repl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "second"), itertools.product(STEPS[2:8], STEPS[2:]))
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(STEPS[2:8], STEPS[2:])))
 def test_two_deaths_do_no_more(home, first, second):
     live(home, first)
     command = [sys.executable, mortal_node.__file__, str(home), second]
