@@ -168,7 +168,7 @@ def show(config: ConfigFile = HELPER_CONFIG) -> None:
 
 
 def _tell_key(fingerprint: str) -> None:
-    out.print("Tell field staff yourselves, not through the central team; it goes into node.toml, [privacy]:")
+    out.print(r"Tell field staff yourselves, not through the central team; it goes into node.toml, \[privacy]:")
     out.print("Beritahukan langsung ke petugas lapangan, bukan lewat tim pusat:")
     out.print(f'  helper_key = "{fingerprint}"', soft_wrap=True, highlight=False, markup=False)
 

@@ -65,11 +65,14 @@ def finish(wrapped: WrappedKey, store: Path) -> bytes:
         keys = _current(wrapped, source).open(given)
         if keys.next is None:
             return keys.key
-        if store.exists() and not _opens(store, keys.next):
-            if not _opens(store, keys.key):
-                raise WrongKey(f"store {store} opens with neither key of {wrapped.path}: restore both from one backup")
-            _rekey(store, keys.key, keys.next)
-        Database(store, keys.next).note_key()
+        if store.exists():
+            if not _opens(store, keys.next):
+                if not _opens(store, keys.key):
+                    raise WrongKey(
+                        f"store {store} opens with neither key of {wrapped.path}: restore both from one backup"
+                    )
+                _rekey(store, keys.key, keys.next)
+            Database(store, keys.next).note_key()
         wrapped.write(source, given, StoreKeys(keys.next))
         return keys.next
 

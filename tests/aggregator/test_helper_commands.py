@@ -64,7 +64,9 @@ def test_its_keys_are_made_where_it_is_and_only_a_request_leaves(enrolled):
 
 def test_it_tells_field_staff_the_fingerprint_that_a_node_may_pin(enrolled):
     fingerprint = Identity.load(enrolled / "credentials").keys.sealing_public.fingerprint
-    assert f'helper_key = "{fingerprint}"' in central("helper", "show")
+    shown = central("helper", "show")
+    assert f'helper_key = "{fingerprint}"' in shown
+    assert "node.toml, [privacy]" in " ".join(shown.split())
 
 
 def test_a_helper_is_not_made_over_another(folder):

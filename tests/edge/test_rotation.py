@@ -70,6 +70,17 @@ def test_after_a_rotation_the_new_key_opens_everything_and_the_old_one_nothing(h
     assert wrapped.open(wrapped.source().key()) == StoreKeys(new)
 
 
+def test_a_key_is_rotated_before_there_is_a_store_and_the_store_is_made_with_the_new_one(home):
+    (home / "node.db").unlink()
+    (home / "node.db.keyid").unlink()
+    rotation.begin(WrappedKey(home / "store.key.json"))
+    new = finish(home)
+    assert new != OLD
+    assert fact(home, new) is None
+    with pytest.raises(WrongKey):
+        Database(home / "node.db", OLD).connect()
+
+
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
