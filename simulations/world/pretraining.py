@@ -18,7 +18,7 @@ from edge.learning.tasks.task import Examples, Task
 from edge.sensing.contacts import days
 from simulations.datasets.sociopatterns import zone_minutes
 from simulations.world.generator import World
-from simulations.world.places import SLOTS_A_DAY
+from simulations.world.timetables import SLOTS_A_DAY
 
 SITES_OF_A_KIND = 5
 ZONES, DAYS = 4, 3

@@ -1,0 +1,121 @@
+"""How near levels that the radio model draws are to measured ones, by distance, on scenes that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulations.datasets.exp34 import Scene
+from simulations.datasets.nist import Stretch
+from simulations.experiments.radio_fit import fit_wall, fit_worn
+from simulations.world.likeness import distance
+from simulations.world.radio import RadioModel
+from simulations.world.scans import LinkScan, link_scans
+
+FITTED = ("lunch", "office", "party")
+"""Scenes that the model is fitted to here; the others are compared with. `WORN` is fitted to all six."""
+
+BANDS_M = (0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 10.0)
+LEAST = 20
+"""Fewer values than this of one scene and band are no distribution."""
+
+DRAWS = 20
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class BandRow:
+    """Levels in one band of distance.
+
+    Attributes:
+        samples: measured scans, heard or not; of line of sight, frames.
+        ours: Kolmogorov-Smirnov distance of measured levels to the model's.
+        others: mean of that between measured scenes; of line of sight, between one Pi's stretches
+            at different distances, path loss taken off.
+        heard, ours_heard: share of scans that heard it.
+        mean_dbm, ours_mean_dbm: mean level of those.
+        low_dbm, high_dbm, ours_low_dbm, ours_high_dbm: their 10 and 90 % quantiles.
+    """
+
+    data: str
+    distance: str
+    samples: int
+    ours: float
+    others: float
+    heard: float
+    ours_heard: float
+    mean_dbm: float
+    ours_mean_dbm: float
+    low_dbm: float
+    high_dbm: float
+    ours_low_dbm: float
+    ours_high_dbm: float
+
+
+def worn_rows(scenes: Sequence[Scene], seed: int) -> list[BandRow]:
+    """Phones on people: fitted to half of the scenes, compared with the other half. Takes about a minute."""
+    scans = link_scans(scenes)
+    radio = fit_worn(scan for scan in scans if scan.link[0] in FITTED)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for low, high in pairwise(BANDS_M):
+        here = [scan for scan in scans if low <= scan.distance_m < high]
+        held = [scan for scan in here if scan.link[0] not in FITTED]
+        by_scene = [_levels(s for s in here if s.link[0] == scene.name) for scene in scenes]
+        alike = [distance(one, two) for one, two in combinations(by_scene, 2) if min(len(one), len(two)) >= LEAST]
+        mine = _drawn(radio, np.repeat([scan.distance_m for scan in held], DRAWS), rng)
+        level = _levels(held)
+        rows.append(_row("exp34", f"{low:g}-{high:g} m", len(held), level, mine, alike, len(level) / len(held)))
+    return rows
+
+
+def line_of_sight_rows(stretches: Sequence[Stretch], seed: int) -> list[BandRow]:
+    """Two Pis: fitted to what A heard, compared with what B heard, frame by frame."""
+    power, exponent, between, frame = fit_wall([one for one in stretches if one.device == "A"])
+    radio = RadioModel(power, exponent, 0.0, 1.0, 0.0, between, frame, -127.0, 0.0, 0.0)
+    rng = np.random.default_rng(seed)
+    held = [one for one in stretches if one.device == "B"]
+    levelled = [one.rssi_dbm - radio.mean_dbm(np.array(one.distance_m)) for one in stretches if one.device == "A"]
+    alike = [distance(one, two) for one, two in combinations(levelled, 2)]
+    rows = []
+    for one in held:
+        mine = _drawn(radio, np.full(20_000, one.distance_m), rng)
+        rows.append(_row("NIST", f"{one.distance_m:g} m", len(one), one.rssi_dbm.astype(float), mine, alike, 1.0))
+    return rows
+
+
+def _drawn(radio: RadioModel, apart: Floats, rng: np.random.Generator) -> Floats:
+    """A window each, of a link each."""
+    link = rng.normal(0, np.hypot(np.sqrt(2) * radio.wearer_db, radio.link_db), len(apart))
+    return radio.levels(apart, link, rng)
+
+
+def _levels(scans: Sequence[LinkScan] | Iterator[LinkScan]) -> Floats:
+    return np.array([scan.rssi_dbm for scan in scans if scan.rssi_dbm is not None])
+
+
+def _row(
+    data: str, where: str, samples: int, level: Floats, mine: Floats, alike: Sequence[float], heard: float
+) -> BandRow:
+    there = mine[np.isfinite(mine)]
+    low, high = np.quantile(level, (0.1, 0.9))
+    ours_low, ours_high = np.quantile(there, (0.1, 0.9))
+    return BandRow(
+        data=data,
+        distance=where,
+        samples=samples,
+        ours=distance(level, there),
+        others=float(np.mean(alike)) if alike else float("nan"),
+        heard=heard,
+        ours_heard=len(there) / len(mine),
+        mean_dbm=float(level.mean()),
+        ours_mean_dbm=float(there.mean()),
+        low_dbm=float(low),
+        high_dbm=float(high),
+        ours_low_dbm=float(ours_low),
+        ours_high_dbm=float(ours_high),
+    )
