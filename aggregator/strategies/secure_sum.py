@@ -87,6 +87,10 @@ class SumSettings:
         return Plan(self.bound, nodes, self.bits, self.weight_bound, self.metric_bound)
 
 
+class NodesBarred(CohortTooSmall):
+    """Nothing was summed because of nodes that are left out from now on: asked again, the others' replies may be."""
+
+
 class UnevenTasks(ValueError):
     """A strategy asks different things of nodes that are to be summed."""
 
@@ -229,17 +233,22 @@ class SecureSum(Strategy):
         self, number: int, part: Part, elements: int, replies: Iterable[Message]
     ) -> tuple[list[Message], list[Message]]:
         """What the inner strategy is given: stand-ins for the groups' replies, and the replies of those that failed."""
-        closed = [] if self._book is None else self._book.closed(number, part)
+        written = [] if self._book is None else self._book.closed(number, part)
+        # A set that the helper refused because of nodes may be asked for without them: it counted nobody of it.
+        closed, barred = [set(nodes) - self._barred for nodes in written], len(self._barred)
         groups, failures = Groups(self._terms, elements, closed), list[Message]()
         first: Message | None = None
         for reply in replies:
             if reply.has_error():
                 failures.append(reply)
                 continue
+            node = reply.metadata.src_node_id
             try:
+                if node in self._barred:
+                    raise BadShare("the helper refused a sum because of this node")
                 groups.add(reply)
             except BadShare as why:
-                log.warning("share cannot be added", node=node_party(reply.metadata.src_node_id), reason=str(why))
+                log.warning("share cannot be added", node=node_party(node), reason=str(why))
                 continue
             if first is None:
                 first = with_content(reply, RecordDict())
@@ -249,12 +258,12 @@ class SecureSum(Strategy):
         ready, lost = groups.close(self.settings.min_cohort)
         for group in lost:
             self.on_group(GroupTold(part, tuple(group.seeds), "too few nodes of it answered"))
-        if not closed and self._book is not None:
+        if not written and self._book is not None:
             self._book.close(number, part, [list(group.seeds) for group in ready])
         terms = next(iter(self._terms.values()))
         totals = [total for group in ready if (total := self._ask(group, number, part, terms.plan)) is not None]
         if not totals:
-            raise CohortTooSmall(
+            raise (NodesBarred if len(self._barred) > barred else CohortTooSmall)(
                 f"no group of round {number} ({part}) could be summed: {len(lost)} came out too small, "
                 f"{len(ready)} were refused by the helper. Start the run again when the cause is mended"
             )
