@@ -90,9 +90,9 @@ def chart(errors: dict[str, dict[int, float]], width: int) -> Text:
 def summary(folders: list[RunFolder]) -> Table:
     """Where each run ended: the last judged round beside persistence, the start model and the central one."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("run", "settings", "round", "error", "baseline", "start", "central", "gap closed", "epsilon"):
-        left = title in ("run", "settings")
-        table.add_column(title, justify="left" if left else "right", no_wrap=title != "settings", overflow="fold")
+    for title in ("settings", "round", "error", "baseline", "central", "gap closed", "epsilon", "folder"):
+        left = title in ("settings", "folder")
+        table.add_column(title, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     for folder in folders:
         info = folder.info
         judged = [row for row in folder.rows("rounds") if row["error"] is not None]
@@ -100,15 +100,15 @@ def summary(folders: list[RunFolder]) -> Table:
             continue
         last = judged[-1]
         differs = ", ".join(f"{key.split('.', 1)[1]} {info.settings.get(key)}" for key in info.swept)
-        error, baseline, start, central = (last[f"{name}error"] for name in ("", "baseline_", "start_", "central_"))
+        error, baseline, central = (last[f"{name}error"] for name in ("", "baseline_", "central_"))
         gap = (baseline - error) / (baseline - central) if baseline != central else math.nan
         table.add_row(
-            folder.path.name,
             differs or f"seed {info.seed}",
             f"{last['round']}" + ("" if info.status == "done" else f" ({info.status})"),
-            *(_figure(value, ".3f") for value in (error, baseline, start, central)),
+            *(_figure(value, ".3f") for value in (error, baseline, central)),
             _figure(gap, ".0%"),
             _figure(last["epsilon"], ".2f"),
+            folder.path.name,
         )
     return table
 
