@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from edge.sensing.contacts import SOURCE, BadContactFile
-from simulations.datasets.federated import FederatedData, SiteData
+from simulations.datasets.federated import FederatedData
 from simulations.datasets.sociopatterns import TooFewDays, load_federation
 
 FOLDER_VARIABLE = "JAGA_DATA"
@@ -40,8 +40,7 @@ def load(name: str, folder: Path | None = None) -> FederatedData:
         whole = load_federation(*paths)
     except (BadContactFile, TooFewDays) as why:
         raise BadData(str(why)) from why
-    sites = tuple(SiteData(zone, whole.training(zone), whole.held_out(zone)) for zone in whole.zones)
-    return FederatedData(name, "crowding", sites)
+    return FederatedData(name, "crowding", whole.sites)
 
 
 def _find(file: str, folder: Path) -> Path:
