@@ -36,7 +36,7 @@ UNIT_WINDOWS = 10
 """A calibration session of a Pi is as many windows in a row at one distance."""
 
 
-def exp34_sites(scenes: Sequence[Scene]) -> FederatedData:
+def exp34_sites(name: str, scenes: Sequence[Scene]) -> FederatedData:
     """A node is a phone; it learns in `TRAINING_SCENES` and is judged on what it heard in the others.
 
     A unit is all that a phone heard in one window. Of a unit that is learnt from the task takes ten examples; what is
@@ -52,10 +52,10 @@ def exp34_sites(scenes: Sequence[Scene]) -> FederatedData:
         SiteData(f"phone {phone}", training.get(phone, []), _cut(held_out.get(phone, []), UNIT_EXAMPLES))
         for phone in sorted(training.keys() | held_out.keys())
     )
-    return FederatedData("exp34", "proximity", sites)
+    return FederatedData(name, "proximity", sites)
 
 
-def nist_sites(stretches: Sequence[Stretch]) -> FederatedData:
+def nist_sites(name: str, stretches: Sequence[Stretch]) -> FederatedData:
     """A node is a group of sessions of one Pi; it is judged on the other Pi's, at other distances and hours.
 
     Sessions at a distance go to the groups in turn, so each group has every distance.
@@ -71,7 +71,7 @@ def nist_sites(stretches: Sequence[Stretch]) -> FederatedData:
 
     pairs = zip(groups(TRAINING_PI, TRAINING_M), groups(HELD_OUT_PI, HELD_OUT_M), strict=True)
     sites = tuple(SiteData(f"group {number}", *pair) for number, pair in enumerate(pairs, 1))
-    return FederatedData("nist-pi", "proximity", sites)
+    return FederatedData(name, "proximity", sites)
 
 
 def heard_units(place: Place, rows: Array) -> dict[str, list[Unit]]:
