@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,10 @@ DIGESTS = {
     "nist-pi": "5cac5bb3d4337da9",
 }
 
+loaded = cache(load)
+recorded_scenes = cache(load_exp34)
+recorded_stretches = cache(load_nist)
+
 
 def digest(data):
     """Of every number of every record, to six decimals; records are numbers, and observations in units."""
@@ -59,7 +64,7 @@ def test_every_set_that_experiments_name_has_a_card():
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_sites_and_examples_are_as_many_as_were_counted_and_as_the_card_says(name, shared_data):
-    data, card = load(name, shared_data), cards()[name]
+    data, card = loaded(name, shared_data), cards()[name]
     task = load_task(data.task)
     training = sum(len(task.examples(site.training)) for site in data.sites)
     held_out = sum(len(task.examples(site.held_out)) for site in data.sites)
@@ -70,12 +75,22 @@ def test_sites_and_examples_are_as_many_as_were_counted_and_as_the_card_says(nam
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_a_split_is_the_same_on_every_machine(name, shared_data):
-    assert digest(load(name, shared_data)) == DIGESTS[name]
+    assert digest(loaded(name, shared_data)) == DIGESTS[name]
+
+
+def test_the_documented_table_is_that_of_the_cards():
+    lines = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8").splitlines()
+    rows = {line.split("`")[1]: [cell.strip() for cell in line.split("|")[4:9]] for line in lines if line[:3] == "| `"}
+    assert rows.keys() == cards().keys()
+    for name, (_, nodes, examples, _, licence) in rows.items():
+        card = cards()[name]
+        assert (nodes, examples) == (str(card.sites), f"{card.training} / {card.held_out}")
+        assert card.licence.startswith(licence)
 
 
 @pytest.mark.parametrize("name", CROWDING)
 def test_every_held_out_slot_is_of_a_later_day_than_all_that_is_learnt_from(name, shared_data):
-    for site in load(name, shared_data).sites:
+    for site in loaded(name, shared_data).sites:
         last = max(slot for slot, _ in site.training) * SLOT_S // DAY_S
         assert min(slot for slot, _ in site.held_out) * SLOT_S // DAY_S > last
 
@@ -88,22 +103,10 @@ def test_a_card_has_as_many_rows_and_people_as_its_file(name, shared_data):
 
 
 def test_the_other_cards_have_as_many_rows_and_people_as_their_files(shared_data):
-    scenes = load_exp34(shared_data / "exp34")
+    scenes = recorded_scenes(shared_data / "exp34")
     phones = {phone for scene in scenes for phone in (*scene.receivers.tolist(), *scene.transmitters.tolist())}
     assert (sum(map(len, scenes)), len(phones)) == (cards()["exp34"].rows, cards()["exp34"].people)
-    assert sum(map(len, load_nist(shared_data / "nist_rpi"))) == cards()["nist-pi"].rows
-
-
-@pytest.fixture(scope="module")
-def scenes():
-    """Experiment 34, and its split as it is."""
-
-    @cache
-    def read(folder):
-        recorded = load_exp34(folder / "exp34")
-        return recorded, sides(exp34_sites("exp34", recorded))
-
-    return read
+    assert sum(map(len, recorded_stretches(shared_data / "nist_rpi"))) == cards()["nist-pi"].rows
 
 
 def louder(part):
@@ -115,9 +118,10 @@ def sides(data):
 
 
 @pytest.mark.parametrize("changed", SCENES)
-def test_what_is_heard_in_a_scene_changes_training_or_what_is_held_out_and_never_both(changed, scenes, shared_data):
-    recorded, (training, held_out) = scenes(shared_data)
-    turned = [louder(scene) if scene.name == changed else scene for scene in recorded]
+def test_what_is_heard_in_a_scene_changes_training_or_what_is_held_out_and_never_both(changed, shared_data):
+    scenes = recorded_scenes(shared_data / "exp34")
+    training, held_out = sides(loaded("exp34", shared_data))
+    turned = [louder(scene) if scene.name == changed else scene for scene in scenes]
     training_after, held_out_after = sides(exp34_sites("exp34", turned))
     learnt_from = changed in {"lunch", "train", "office"}
     assert (training_after != training) == learnt_from
@@ -127,8 +131,8 @@ def test_what_is_heard_in_a_scene_changes_training_or_what_is_held_out_and_never
 @pytest.mark.parametrize("device", ["A", "B"])
 @pytest.mark.parametrize("cm", DISTANCES_CM)
 def test_what_a_pi_heard_at_a_distance_changes_at_most_one_side(device, cm, shared_data):
-    stretches = load_nist(shared_data / "nist_rpi")
-    training, held_out = sides(nist_sites("nist-pi", stretches))
+    stretches = recorded_stretches(shared_data / "nist_rpi")
+    training, held_out = sides(loaded("nist-pi", shared_data))
     turned = [louder(one) if (one.device, one.distance_m) == (device, cm / 100) else one for one in stretches]
     training_after, held_out_after = sides(nist_sites("nist-pi", turned))
     assert (training_after != training) == (device == "A" and cm % 100 == 50)
@@ -136,7 +140,7 @@ def test_what_a_pi_heard_at_a_distance_changes_at_most_one_side(device, cm, shar
 
 
 def test_no_hour_at_the_pis_is_both_learnt_from_and_held_out(shared_data):
-    stretches = load_nist(shared_data / "nist_rpi")
+    stretches = recorded_stretches(shared_data / "nist_rpi")
     hours = {
         side: [(s.at_s[0], s.at_s[-1]) for s in stretches if (s.device, s.distance_m % 1) == side]
         for side in (("A", 0.5), ("B", 0.0))
@@ -145,7 +149,7 @@ def test_no_hour_at_the_pis_is_both_learnt_from_and_held_out(shared_data):
 
 
 def test_every_node_of_the_pis_has_every_distance_of_its_side(shared_data):
-    for site in load("nist-pi", shared_data).sites:
+    for site in loaded("nist-pi", shared_data).sites:
         for side in (site.training, site.held_out):
             near = np.mean([seen.near for unit in side for seen in unit])
             assert 0.35 < near < 0.55
@@ -153,9 +157,9 @@ def test_every_node_of_the_pis_has_every_distance_of_its_side(shared_data):
 
 def test_all_that_is_held_out_is_judged_and_no_unit_of_it_is_longer_than_the_task_takes(shared_data):
     task = load_task("proximity")
-    for site in load("exp34", shared_data).sites:
+    for site in loaded("exp34", shared_data).sites:
         assert len(task.examples(site.held_out)) == sum(map(len, site.held_out))
-    assert max(len(unit) for site in load("exp34", shared_data).sites for unit in site.training) == 17
+    assert max(len(unit) for site in loaded("exp34", shared_data).sites for unit in site.training) == 17
 
 
 def test_a_name_that_is_none_is_answered_with_those_that_there_are():

@@ -6,12 +6,14 @@ import io
 import socket
 import threading
 import zipfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from simulations.datasets.card import DataCard, DataFile
+from simulations.datasets.card import DataCard, DataFile, cards
+from simulations.datasets.catalogue import load
 from simulations.datasets.download import fetch
 from simulations.datasets.files import BadData, State, data_folder, find, look
 
@@ -19,11 +21,11 @@ CONTENT = b"31220\t1558\t1567\t3B\t3B\n" * 1000
 SOURCE = "github.com/somebody/contacts"
 
 
-def zipped(*members):
+def zipped(*members, content=CONTENT):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name in members:
-            archive.writestr(name, CONTENT)
+            archive.writestr(name, content)
     return packed.getvalue()
 
 
@@ -95,6 +97,18 @@ def test_a_file_arrives_unpacked_where_it_is_found_and_is_not_asked_for_again(se
     assert files_in(tmp_path) == [path] == list(find("contacts", wanted, tmp_path).values())
     fetch("contacts", wanted, tmp_path)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("name", cards())
+def test_every_set_can_be_fetched_as_it_is_published_and_loaded(server, shared_data, tmp_path, monkeypatch, name):
+    wanted = cards()[name]
+    for file in wanted.files:
+        content = next(shared_data.glob(f"*/{file.name}")).read_bytes()
+        packed = {".gz": gzip.compress(content, 1), ".zip": zipped(file.name, content=content)}
+        monkeypatch.setitem(PUBLISHED, file.published or file.name, packed.get(Path(file.published).suffix, content))
+    fetch(name, replace(wanted, address=f"http://127.0.0.1:{server.server_port}/data"), tmp_path)
+    assert len(server.asked) == len(wanted.files)
+    assert len(load(name, tmp_path).sites) == wanted.sites
 
 
 @pytest.mark.parametrize(
