@@ -14,6 +14,8 @@ from simulations.datasets.nist import STRETCH_FILES, BadNist, read_stretch
 from simulations.datasets.proximity import exp34_sites, nist_sites
 from simulations.datasets.sociopatterns import TooFewDays, load_federation
 
+__all__ = ["BadData", "card_of", "load"]
+
 Paths = Mapping[str, Path]
 """Of the files of one data set, by their names, in the order of its card."""
 

@@ -90,7 +90,7 @@ def find(name: str, card: DataCard, folder: Path | None = None, *, unverified: b
             raise BadData(
                 f"{name}: {found.file.name} is neither in {data_folder(folder)} nor in a folder in it. Fetch it with "
                 f"`jaga-sim data fetch {name}`, or get it from {card.url(found.file)} and put it{found.file.unpacked} "
-                f"there; another folder is named by --folder or {FOLDER_VARIABLE}"
+                "there, or name the folder where it is"
             )
         if found.state is State.ANOTHER:
             if not unverified:
