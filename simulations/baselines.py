@@ -24,10 +24,10 @@ CENTRAL_PULL = 0.03
 
 @dataclass(frozen=True, slots=True)
 class HeldOutError:
-    """Sum of absolute errors on held-out slots; adds up over nodes.
+    """Sum of errors on held-out examples; adds up over nodes.
 
     Attributes:
-        minutes: sum of absolute errors, person-minutes.
+        minutes: sum of errors, as the task counts them.
         slots: how many slots were forecast.
     """
 
@@ -39,14 +39,14 @@ class HeldOutError:
 
     @property
     def mean(self) -> float:
-        """Person-minutes a slot and node; NaN where nothing could be forecast."""
+        """Mean error; NaN where nothing could be forecast."""
         return self.minutes / self.slots if self.slots else float("nan")
 
 
 def persistence(task: Task, federation: Split) -> HeldOutError:
     """The forecast that the next half hour is as the last one."""
     examples = held_out_examples(task, federation)
-    return _error(task.baseline(examples.x), examples.y)
+    return _error(task, task.baseline(examples.x), examples.y)
 
 
 def evaluate(task: Task, state: State, federation: Split) -> HeldOutError:
@@ -54,7 +54,7 @@ def evaluate(task: Task, state: State, federation: Split) -> HeldOutError:
     examples = held_out_examples(task, federation)
     model = model_with(task, state)
     with torch.no_grad():
-        return _error(task.forecast(model(examples.x)), examples.y)
+        return _error(task, task.forecast(model(examples.x)), examples.y)
 
 
 def train_centrally(task: Task, federation: Split, start: State) -> State:
@@ -89,5 +89,5 @@ def held_out_examples(task: Task, federation: Split) -> Examples:
     return pooled([task.examples(site.held_out) for site in federation.sites])
 
 
-def _error(forecast: Tensor, observed: Tensor) -> HeldOutError:
-    return HeldOutError(float((forecast - observed).abs().sum()), len(observed))
+def _error(task: Task, forecast: Tensor, observed: Tensor) -> HeldOutError:
+    return HeldOutError(float(task.error(forecast, observed).sum()), len(observed))

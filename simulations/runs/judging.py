@@ -17,7 +17,7 @@ from simulations.world.pretraining import model_with, pooled
 
 @dataclass(frozen=True, slots=True)
 class SiteErrors:
-    """Absolute errors, in the unit of the task.
+    """Errors as the task counts them (`Task.error`).
 
     Attributes:
         totals: of each site, float64 [sites].
@@ -70,6 +70,6 @@ class Judge:
             return self._errors(torch.cat(forecasts))
 
     def _errors(self, forecast: Tensor) -> SiteErrors:
-        apart = (forecast - self._examples.y).abs().double()
+        apart = self._task.error(forecast, self._examples.y).double()
         totals = torch.zeros(len(self._counts), dtype=torch.float64).index_add_(0, self._site, apart)
         return SiteErrors(totals.numpy(), self._counts)

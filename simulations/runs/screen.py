@@ -74,7 +74,7 @@ def chart(errors: dict[str, dict[int, float]], width: int) -> Text:
     figure.clear()
     figure.theme("simple")
     figure.plot_size(width, CHART_ROWS)
-    figure.title("mean absolute error by round")
+    figure.title("mean held-out error by round")
     for run, line in errors.items():
         if len(line) > 1:
             signal = figure.signal(list(line), list(line.values()))
