@@ -90,8 +90,8 @@ def _load(data: DataTable, key: str) -> FederatedData:
         return load(source, data.folder)
     except BadData as why:
         raise BadExperiment(f"data.{key}: {why}, or write world") from why
-    except (ImportError, AttributeError, TypeError, ValueError) as why:
-        raise BadExperiment(f"data.{key}: {source} cannot be used: {why}") from why
+    except Exception as why:  # whatever somebody's own function does
+        raise BadExperiment(f"data.{key}: {source} cannot be used: {type(why).__name__}: {why}") from why
 
 
 def _own(source: str) -> FederatedData:
@@ -117,9 +117,14 @@ def _start(task: Task, start: str) -> State:
         state: State = load_file(Path(start))
     except (OSError, SafetensorError) as why:
         raise BadExperiment(f"task.start: {start}: {why}; write fresh, public, or a file of safetensors") from why
-    if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in fresh.items()}:
-        raise BadExperiment(f"task.start: the arrays of {start} are not those of {task.name}'s model")
-    return state
+    found, needed = _layout(state), _layout(fresh)
+    if found != needed:
+        raise BadExperiment(f"task.start: {start} holds {found}, and the model of {task.name} is {needed}")
+    return {name: state[name] for name in fresh}
+
+
+def _layout(state: State) -> str:
+    return ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in sorted(state.items())) or "none"
 
 
 def _mirrored(examples: Examples) -> Examples:

@@ -17,6 +17,8 @@ from aggregator.config import Scalar, SecureSumTable, in_one_line
 
 DIGITS = 12
 """Of the digest in a run's name."""
+UNITS = {"dp-sgd": ("record",), "shared-noise": ("record", "site"), "none": ()}
+"""What each mechanism can hide, the first where nothing is said."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -33,7 +35,7 @@ class ExperimentTable(_Table):
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     rounds: Annotated[int, Field(ge=1, le=100_000)]
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
 
 
 class DataTable(_Table):
@@ -48,7 +50,7 @@ class DataTable(_Table):
     kind: Literal["school", "ward"] = "school"
     sites: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     days: Annotated[int, Field(ge=2, le=60)] = 4
-    world_seed: Annotated[int, Field(ge=0)] = 0
+    world_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     test_on: str | None = None
 
 
@@ -85,15 +87,23 @@ class StrategyTable(_Table):
 class PrivacyTable(_Table):
     """`[privacy]`: by which mechanism, for what budget, and what is protected.
 
-    `dp-sgd` noises on each node; `shared-noise` has nodes share the noise of a secure sum; `none` adds none. `unit` is
-    what the noise of `shared-noise` hides: a `record` (the task's privacy unit) or the whole `site`. `epsilon` is for
-    one record's lifetime, at `delta`: the whole run.
+    `dp-sgd` noises on each node, and hides a `record` (the task's privacy unit); `shared-noise` has nodes share the
+    noise of a secure sum, and hides a `record` or, where `unit` says so, the whole `site`; `none` adds none.
+    `epsilon` is for one record's lifetime, at `delta`: the whole run.
     """
 
     mechanism: Literal["dp-sgd", "shared-noise", "none"] = "dp-sgd"
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
-    unit: Literal["record", "site"] = "record"
+    unit: Literal["record", "site"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unit_follows(cls, said: Any) -> Any:
+        if isinstance(said, Mapping) and "unit" not in said:
+            units = UNITS.get(str(said.get("mechanism", "dp-sgd")))
+            return {**said, "unit": units[0] if units else None}
+        return said
 
 
 class AvailabilityTable(_Table):
@@ -140,7 +150,7 @@ class Experiment(_Table):
     task: TaskTable = TaskTable()
     train: TrainTable = TrainTable()
     strategy: StrategyTable = StrategyTable()
-    privacy: PrivacyTable = PrivacyTable()
+    privacy: PrivacyTable = PrivacyTable(unit="record")
     secure_sum: SecureSumTable | None = None
     availability: AvailabilityTable = AvailabilityTable()
     attackers: AttackersTable = AttackersTable()
@@ -151,6 +161,10 @@ class Experiment(_Table):
     def _goes_together(self) -> Self:
         if self.privacy.mechanism == "shared-noise" and self.secure_sum is None:
             raise ValueError("privacy.mechanism: shared-noise needs a table [secure_sum]: alone, this noise is little")
+        can, said = UNITS[self.privacy.mechanism], self.privacy.unit
+        if said not in (can or (None,)):
+            hides = " or ".join(can) or "nothing"
+            raise ValueError(f"privacy.unit: {self.privacy.mechanism} can hide {hides}, and {said} is asked")
         return self
 
     @classmethod
@@ -163,7 +177,7 @@ class Experiment(_Table):
         try:
             return cls.model_validate(settings)
         except ValidationError as why:
-            raise BadExperiment(in_one_line(why)) from why
+            raise BadExperiment(in_one_line(why).removeprefix("file: ")) from why
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """As TOML has them: no `None`, no empty table, paths as text."""

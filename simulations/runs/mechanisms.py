@@ -72,8 +72,10 @@ def mechanism(settings: Experiment, task: Task, elements: int, code: FixedPoint 
                 if code is None or settings.secure_sum is None:
                     raise BadExperiment("privacy.mechanism: shared-noise needs a table [secure_sum]")
                 return _shared(settings, task, elements, code, given)
-    except (NoiseNotFound, NoRoom) as why:
+    except NoiseNotFound as why:
         raise BadExperiment(f"privacy.epsilon: {why}") from why
+    except NoRoom as why:
+        raise BadExperiment(f"secure_sum.bound: {why}") from why
     except ValueError as why:
         raise BadExperiment(f"train: {why}") from why
 
