@@ -17,8 +17,10 @@ from simulations.datasets.catalogue import BadData, load
 from simulations.datasets.federated import FederatedData
 from simulations.engine.bench import State
 from simulations.runs.experiment import AttackersTable, BadExperiment, DataTable, TaskTable
-from simulations.world.federated import federate
+from simulations.world.federate import federate
+from simulations.world.generator import World
 from simulations.world.pretraining import pretrain_public_model
+from simulations.world.town import Town
 
 WORLD = "world"
 
@@ -84,7 +86,11 @@ def _load(data: DataTable, key: str) -> FederatedData:
     source: str = getattr(data, key)
     try:
         if source == WORLD:
-            return federate(data.kind, data.sites, data.days, data.world_seed)
+            return federate(
+                Town.of_sites(data.world_seed, data.sites, data.days)
+                if data.kind == "town"
+                else World(data.world_seed, data.sites, data.days, data.kind)
+            )
         if ":" in source:
             return _own(source)
         return load(source, data.folder)

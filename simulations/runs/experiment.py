@@ -14,6 +14,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aggregator.config import Scalar, SecureSumTable, in_one_line
+from simulations.world.places import Kind
 
 DIGITS = 12
 """Of the digest in a run's name."""
@@ -47,7 +48,7 @@ class DataTable(_Table):
 
     source: Annotated[str, Field(min_length=1)] = "world"
     folder: Annotated[Path, Field(strict=False)] | None = None
-    kind: Literal["school", "ward"] = "school"
+    kind: Kind | Literal["town"] = "school"
     sites: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     days: Annotated[int, Field(ge=2, le=60)] = 4
     world_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

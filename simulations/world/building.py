@@ -52,10 +52,19 @@ class Building:
     zones: int
 
     @classmethod
-    def raised(cls, place: Place, zones: int, days: int, rng: np.random.Generator) -> Building:
-        """Draw its people and their days."""
-        low, high = np.array(place.people).T
-        sizes = rng.integers(low, high + 1, size=(zones, len(place.roles)))
+    def raised(
+        cls, place: Place, zones: int, days: int, rng: np.random.Generator, sizes: Ints | None = None
+    ) -> Building:
+        """Draw its people and their days.
+
+        Args:
+            sizes: how many people of each role each zone has [zones, roles]; None draws that, too.
+        """
+        if sizes is None:
+            low, high = np.array(place.people).T
+            sizes = rng.integers(low, high + 1, size=(zones, len(place.roles)))
+        elif sizes.shape != (zones, len(place.roles)):
+            raise ValueError(f"sizes are to be of {zones} zones and {len(place.roles)} roles, got {sizes.shape}")
         zone = np.repeat(np.arange(zones), sizes.sum(axis=1))
         role = np.repeat(np.tile(np.arange(len(place.roles)), zones), sizes.ravel())
         day = place.timetable(rng)

@@ -13,14 +13,17 @@ from simulations.datasets.sociopatterns import Minutes, TooFewDays
 from simulations.world.episodes import WINDOWS_A_DAY
 from simulations.world.generator import Raised, World
 from simulations.world.timetables import SLOTS_A_DAY
+from simulations.world.town import Town
 
 LEAST_DAYS = 2
 
 
-def federate(world: World) -> FederatedData:
-    """Task `crowding`: a site for every zone; the first half of the days (rounded up) trains, later ones are held out.
+def federate(world: World | Town) -> FederatedData:
+    """Task `crowding`: a site for every zone, `school/class-17` for one; the first half of the days (rounded up)
+    trains, later ones are held out.
 
-    Made a building at a time: memory is that of one building and of what is returned.
+    Made a building at a time: memory is that of one building and of what is returned. Equal worlds are equal data. Of a
+    town it is the schools, clinics and workplaces: no node hangs in a household.
 
     Raises:
         TooFewDays: the world has one day alone, so nothing later is left to test on.
@@ -29,11 +32,12 @@ def federate(world: World) -> FederatedData:
         raise TooFewDays(f"a world of {world.days} day leaves nothing later to test on: ask for {LEAST_DAYS} or more")
     until = (world.days + 1) // 2 * SLOTS_A_DAY
     sites = []
-    for raised in world.buildings():
-        for zone, log in zone_logs(raised).items():
-            training = [entry for entry in log if entry[0] < until]
-            sites.append(SiteData(zone, training, log[len(training) :]))
-    return FederatedData(f"world of {world.zones} {world.kind} zones, seed {world.seed}", "crowding", tuple(sites))
+    for one in world.worlds().values() if isinstance(world, Town) else (world,):
+        for raised in one.buildings():
+            for zone, log in zone_logs(raised).items():
+                training = [entry for entry in log if entry[0] < until]
+                sites.append(SiteData(f"{one.kind}/{zone}", training, log[len(training) :]))
+    return FederatedData("world", "crowding", tuple(sites))
 
 
 def zone_logs(raised: Raised) -> dict[str, Minutes]:

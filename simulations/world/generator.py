@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -20,9 +19,7 @@ from edge.sensing.contacts import Contact
 from edge.store.slots import WINDOW_S
 from simulations.world.building import Building
 from simulations.world.episodes import Episodes
-from simulations.world.places import PLACES
-
-Kind = Literal["school", "high-school", "ward"]
+from simulations.world.places import PLACES, Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,33 @@
 """The kinds of places that the world knows: who is there, and how often they meet.
 
-Numbers marked "fitted" were found by `simulations.experiments.world_fit --refit` on the data set that is named beside
-them, and are compared with data that they were not fitted to in docs/world.md. The others are assumptions.
+Numbers marked "fitted" were found by `simulations.experiments.world.fit` on the first days of one data set
+each, and are compared with data that they were not fitted to in docs/world.md. The others are assumptions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulations.world.bursts import Bursts, ShiftedPower
 from simulations.world.episodes import Ints
-from simulations.world.timetables import Day, home_day, primary_day, pupils, secondary_day, shifts, ward_day
+from simulations.world.timetables import (
+    Day,
+    home_day,
+    office_day,
+    office_hours,
+    primary_day,
+    pupils,
+    secondary_day,
+    shifts,
+    ward_day,
+)
+
+Kind = Literal["school", "high-school", "ward", "workplace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,7 @@ class Place:
                 )
 
 
-PLACES = {
+PLACES: dict[Kind, Place] = {
     "school": Place(
         "class",
         roles=("pupil", "teacher"),
@@ -130,7 +143,7 @@ PLACES = {
             (5.07, 1.55, 37.8, 1.76),
             (6.54, 0.634, 1.76, 0.461),
         ),
-        across=((0.05, 0.0, 0.02, 0.02), (0.0, 0.0, 0.0, 0.0), (0.02, 0.0, 0.2, 0.0), (0.02, 0.0, 0.0, 0.05)),
+        across=((10.0, 0.0, 2.0, 1.0), (0.0, 0.0, 0.0, 0.0), (2.0, 0.0, 20.0, 0.0), (1.0, 0.0, 0.0, 10.0)),
         kinship=1.0,
         across_spread=0.5,
         bursts=Bursts(
@@ -149,6 +162,31 @@ PLACES = {
         timetable=ward_day,
         shifts=shifts,
         most_zones=4,
+    ),
+    "workplace": Place(
+        "department",
+        roles=("employee",),
+        people=((8, 30),),
+        within=((0.5,),),
+        across=((0.1,),),
+        kinship=1.0,
+        across_spread=0.7,
+        bursts=Bursts(
+            lasting=ShiftedPower(0.8, 3.04, 180),
+            gap=ShiftedPower(-0.38, 1.21, 360),
+            train=ShiftedPower(1.22, 2.8, 200),
+            person_spread=0.52,
+            pair_spread=0.73,
+            circles=1.0,
+            day_spread=0.51,
+        ),
+        zone_spread=0.3,
+        day_spread=0.2,
+        mood_spread=0.4,
+        mood_memory=0.5,
+        timetable=office_day,
+        shifts=office_hours,
+        most_zones=6,
     ),
 }
 """By name."""

@@ -9,7 +9,7 @@ them in one place, and what changes from window to window (log-distance path los
 Wireless Communications, 2002, 4.9). The further apart two are, the likelier a body is in the way, their own or
 another's: the share of windows without one is exp(-d / clear_m). A window is heard where its level is above the
 sensitivity, which is blurred; a share is missed however loud it is. The parameters of `WORN` and `WALL` are facts that
-`simulations.experiments.radio_fit` found in public recordings; docs/world.md compares them with others.
+`simulations.experiments.world.fit` found in public recordings; docs/world.md compares them with others.
 """
 
 from __future__ import annotations

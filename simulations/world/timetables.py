@@ -119,6 +119,27 @@ def shifts(rng: np.random.Generator, role: Ints, days: int) -> NDArray[np.bool_]
     return there.reshape(len(role), -1)
 
 
+def office_day(rng: np.random.Generator) -> Day:
+    """Coffee at half past nine and half past three, and two hours in which people go to lunch."""
+    coffee, lunch, tea = 9.5 + rng.uniform(-0.25, 0.25), 12 + rng.uniform(-0.25, 0.25), 15.5 + rng.uniform(-0.25, 0.25)
+    return _day([
+        (0.0, 0.0, 0.0, ABSENT), (7.5, 0.8, 0.0, ABSENT), (coffee, 1.2, 1.0, COMMON), (coffee + 0.5, 1.0, 0.0, ABSENT),
+        (lunch, 0.8, 1.0, COMMON), (lunch + 2, 1.0, 0.0, ABSENT), (tea, 1.2, 1.0, COMMON),
+        (tea + 0.5, 1.0, 0.0, ABSENT), (19.5, 0.0, 0.0, ABSENT),
+    ])  # fmt: skip
+
+
+def office_hours(rng: np.random.Generator, role: Ints, days: int) -> NDArray[np.bool_]:
+    """About half past eight to six from Monday to Friday; one day in four is spent elsewhere or off."""
+    shape = (len(role), days, 1)
+    begins, ends = rng.normal(8.5, 0.75, shape) * 12, rng.normal(17.75, 1.0, shape) * 12
+    period = np.arange(PERIODS_A_DAY)
+    there = (period >= begins) & (period < ends) & (rng.random(shape) < 0.77)
+    there[:, np.arange(days) % 7 >= 5] = False
+    found: NDArray[np.bool_] = there.reshape(len(role), -1)
+    return found
+
+
 NURSE, PATIENT, DOCTOR, OFFICE = range(4)
 
 

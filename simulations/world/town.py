@@ -2,13 +2,12 @@
 
 It is for epidemics. Contacts at school and in clinics are fitted to measured ones (see docs/world.md). Households are
 not: their sizes, who lives with whom, and how long those at home are near each other are assumptions. There are no
-shops, buses or other workplaces: who is neither a pupil nor staff meets nobody but those at home.
+shops and no buses: who is neither a pupil nor employed by what is in the town meets nobody but those at home.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from edge.store.slots import WINDOW_S
 from simulations.world.building import Building
 from simulations.world.episodes import Episodes, Ints
-from simulations.world.generator import Kind, World
-from simulations.world.places import HOUSEHOLD, PLACES
+from simulations.world.generator import World
+from simulations.world.places import HOUSEHOLD, Kind
 from simulations.world.timetables import ABSENT, PERIODS_A_DAY
 
 HOUSEHOLD_SIZES = (0.07, 0.14, 0.22, 0.25, 0.17, 0.15)
@@ -46,6 +45,7 @@ class Town:
         secondary_classes: of high schools, ten a school.
         wards: of clinics, four a clinic.
         days: from Monday on.
+        departments: of workplaces, six a workplace; their people are not among the other adults then.
     """
 
     seed: int
@@ -53,22 +53,37 @@ class Town:
     secondary_classes: int = 5
     wards: int = 1
     days: int = 7
+    departments: int = 0
 
     def __post_init__(self) -> None:
-        sizes = (self.classes, self.secondary_classes, self.wards)
+        sizes = (self.classes, self.secondary_classes, self.wards, self.departments)
         if min(sizes) < 0 or not sum(sizes) or self.days < 1:
-            raise ValueError(f"a town needs a class or a ward, and a day; got {sizes} and {self.days} days")
+            raise ValueError(
+                f"a town needs a class, a ward or a department, and a day; got {sizes} and {self.days} days"
+            )
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative")
 
+    @classmethod
+    def of_sites(cls, seed: int, sites: int, days: int) -> Town:
+        """With so many classes and wards, a node each: of ten six, three of them secondary, and one ward."""
+        secondary, wards = round(0.3 * sites), round(0.1 * sites)
+        return cls(seed, sites - secondary - wards, secondary, wards, days)
+
     def worlds(self) -> dict[Kind, World]:
-        """Its schools and clinics, by kind."""
-        sizes = zip(PLACES, (self.classes, self.secondary_classes, self.wards), strict=True)
-        return {cast(Kind, kind): World(self.seed, n, self.days, cast(Kind, kind)) for kind, n in sizes if n}
+        """Its schools, clinics and workplaces, by kind."""
+        sizes: dict[Kind, int] = {
+            "school": self.classes,
+            "high-school": self.secondary_classes,
+            "ward": self.wards,
+            "workplace": self.departments,
+        }
+        return {kind: World(self.seed, zones, self.days, kind) for kind, zones in sizes.items() if zones}
 
     def settled(self) -> Settled:
         """Its people and all their contacts."""
-        rng = np.random.default_rng([self.seed, self.days, self.classes, self.secondary_classes, self.wards])
+        sizes = (self.classes, self.secondary_classes, self.wards, self.departments)
+        rng = np.random.default_rng([self.seed, self.days, *sizes])
         kinds: list[NDArray[np.str_]] = []
         away: list[NDArray[np.bool_]] = []
         layers: dict[str, Episodes] = {}
@@ -95,10 +110,10 @@ class Settled:
 
     Attributes:
         home: household of each [people].
-        role: `pupil`, `teacher`, `NUR`, `PAT`, `MED`, `ADM` or `other` [people].
+        role: `pupil`, `teacher`, `NUR`, `PAT`, `MED`, `ADM`, `employee` or `other` [people].
         age: `child` or `adult` [people].
         days: how many.
-        layers: contacts at school, high-school, ward and household, by name; people are numbered through.
+        layers: contacts at school, high-school, ward, workplace and household, by name; people are numbered through.
     """
 
     home: Ints
@@ -132,8 +147,7 @@ def _joined(parts: list[Episodes]) -> Episodes:
 def _around(there: NDArray[np.bool_], days: int) -> NDArray[np.bool_]:
     """Away from home: at school or work and on the way there and back [people, days * periods]."""
     total = np.cumsum(np.pad(there, ((0, 0), (TRAVEL_PERIODS + 1, TRAVEL_PERIODS))), axis=1)
-    found: NDArray[np.bool_] = total[:, 2 * TRAVEL_PERIODS + 1 :] - total[:, : -2 * TRAVEL_PERIODS - 1] > 0
-    return found
+    return np.asarray(total[:, 2 * TRAVEL_PERIODS + 1 :] > total[:, : -2 * TRAVEL_PERIODS - 1])
 
 
 def _households(roles: NDArray[np.str_], rng: np.random.Generator) -> tuple[Ints, NDArray[np.str_]]:

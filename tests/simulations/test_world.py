@@ -14,7 +14,7 @@ from simulations.world.generator import World, write_contacts
 from simulations.world.pretraining import pretrain_public_model
 from simulations.world.timetables import SLOTS_A_DAY
 
-KINDS = ("school", "high-school", "ward")
+KINDS = ("school", "high-school", "ward", "workplace")
 SCHOOL = World(seed=7, zones=3, days=2)
 WARD = World(seed=7, zones=3, days=2, kind="ward")
 
@@ -92,7 +92,7 @@ def test_crowding_lasts_and_fades():
     [
         ({"zones": 0}, "got 0 and 4"),
         ({"days": 0}, "got 5 and 0"),
-        ({"kind": "market"}, "'market' is unknown: choose one of school, high-school, ward"),
+        ({"kind": "market"}, "'market' is unknown: choose one of school, high-school, ward, workplace"),
         ({"seed": -1}, "seed -1 is negative"),
     ],
 )

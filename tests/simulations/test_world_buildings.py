@@ -67,7 +67,7 @@ def test_nodes_log_what_the_contacts_say(kind):
 def test_federated_data_have_a_site_a_zone_and_never_train_on_a_later_day():
     data = federate(World(6, 23, 3))
     assert (data.task, len(data.sites)) == ("crowding", 23)
-    assert [site.name for site in data.sites] == [f"class-{n + 1}" for n in range(23)]
+    assert [site.name for site in data.sites] == [f"school/class-{n + 1}" for n in range(23)]
     for site in data.sites:
         assert max(slot for slot, _ in site.training) < 2 * 48 <= min(slot for slot, _ in site.held_out)
 

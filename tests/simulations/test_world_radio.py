@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from simulations.datasets.exp34 import load_exp34
 from simulations.datasets.nist import load_nist
-from simulations.experiments.radio_fit import fit_wall, fit_worn
-from simulations.experiments.radio_likeness import worn_rows
+from simulations.experiments.world.radio_fit import fit_wall, fit_worn
+from simulations.experiments.world.radio_match import worn_rows
 from simulations.world.radio import WALL, WORN
 from simulations.world.scans import LinkScan, link_scans
 

@@ -61,8 +61,8 @@ def test_minutes_of_a_pair_and_day_are_those_of_its_contacts(settled):
 @pytest.mark.parametrize(
     ("sizes", "complaint"),
     [
-        ({"classes": 0, "secondary_classes": 0, "wards": 0}, "needs a class or a ward"),
-        ({"classes": -1}, "needs a class or a ward"),
+        ({"classes": 0, "secondary_classes": 0, "wards": 0}, "needs a class, a ward or a department"),
+        ({"classes": -1}, "needs a class, a ward or a department"),
         ({"days": 0}, "and 0 days"),
         ({"seed": -1}, "seed -1 is negative"),
     ],

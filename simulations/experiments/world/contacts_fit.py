@@ -1,8 +1,8 @@
-"""How the world's fitted numbers were found: simulated moments, against the measured contacts of a few days.
+"""How the numbers of places are found: simulated moments, against the measured contacts of a few days.
 
 Contact durations start from the greatest likelihood. Everything is then searched for: a candidate's buildings are made,
 its rates are scaled until contacts of each pair of roles are as many as measured, and the sum of the distances of
-`simulations.world.likeness` is what is made small. Other days, and other sites, are kept for the comparison.
+what `likeness.py` compares is what is made small. Other days, and other sites, are kept for the comparison.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from simulations.world.building import Building
+from simulations.experiments.world.likeness import Site, clustering, repeated, samples
+from simulations.experiments.world.two_samples import distance, pooled
 from simulations.world.bursts import Bursts, ShiftedPower
-from simulations.world.likeness import Site, clustering, distance, repeated, samples
 from simulations.world.places import Place
 
 SCALINGS = 2
@@ -34,12 +34,14 @@ class Measured:
     Attributes:
         site: measured contacts.
         days: those that are fitted to.
-        zones: how many classes or wards it has.
     """
 
     site: Site
     days: Sequence[int]
-    zones: int
+
+    def __post_init__(self) -> None:
+        if not self.days:
+            raise ValueError(f"no day of {self.site.name} is to be fitted to")
 
 
 def fit_lasting(windows: NDArray[np.int64], longest: int) -> ShiftedPower:
@@ -113,7 +115,7 @@ def scaled(place: Place, measured: Measured, seed: int, buildings: int, rounds: 
     """With the rates at which contacts of each pair of roles are as many as measured, on average over buildings."""
     target = _rates(place, measured.site, measured.days)
     for again in range(rounds):
-        made = _made(place, measured, [seed, again], buildings)
+        made = measured.site.like(place, len(measured.days), [seed, again], buildings)
         # Some buildings have no pair of two roles that are rare.
         ours = np.array([_rates(place, site, range(len(measured.days))) for site in made])
         there = np.isfinite(ours)
@@ -123,20 +125,14 @@ def scaled(place: Place, measured: Measured, seed: int, buildings: int, rounds: 
     return place
 
 
-def _made(place: Place, measured: Measured, seed: Sequence[int], buildings: int) -> list[Site]:
-    rngs = [np.random.default_rng([*seed, n]) for n in range(buildings)]
-    days = len(measured.days)
-    return [Site.made("world", Building.raised(place, measured.zones, days, rng), rng) for rng in rngs]
-
-
 def _loss(place: Place, measured: Measured, seed: int, buildings: int) -> tuple[float, Place]:
     """The sum of the distances, and the place with the rates at which contacts are as many as measured."""
     days = len(measured.days)
     place = scaled(place, measured, seed, buildings, SCALINGS)
-    made = _made(place, measured, [seed, SCALINGS], buildings)
+    made = measured.site.like(place, days, [seed, SCALINGS], buildings)
     real = samples(measured.site, measured.days)
     ours_all = [samples(site, range(days)) for site in made]
-    loss = sum(distance(real[name], np.concatenate([one[name] for one in ours_all])) for name in real)
+    loss = sum(distance(real[name], pooled([one[name] for one in ours_all])) for name in real)
     for statistic in (repeated, clustering):
         if len(measured.days) > 1 or statistic is clustering:
             loss += abs(

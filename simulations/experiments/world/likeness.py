@@ -1,9 +1,4 @@
-"""How like two sets of contacts are: what is compared of each day, and by what measure.
-
-The measure is the Kolmogorov-Smirnov distance, the largest gap between two cumulative shares, 0 to 1. With thousands of
-samples every difference is "significant", so a distance says little by itself: it is to be read beside the distance
-between two real days, or two real sites of one kind.
-"""
+"""Contacts of one building, real or made, and what of them is compared."""
 
 from __future__ import annotations
 
@@ -13,12 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 
 from edge.sensing.contacts import Contact
-from edge.store.slots import SLOT_S, WINDOW_S, WINDOWS_PER_SLOT
+from edge.store.slots import WINDOW_S, WINDOWS_PER_SLOT
+from simulations.experiments.world.two_samples import Sample, pooled
 from simulations.world.building import Building
 from simulations.world.episodes import WINDOWS_A_DAY, Episodes, Ints
+from simulations.world.places import Place
 
 TEACHERS = ("teacher", "teachers")
 """Zones of people who belong to a class that the data do not name: that in which they have most contacts."""
@@ -26,13 +22,10 @@ TEACHERS = ("teacher", "teachers")
 WHOLE_DAY = 0.6
 """Days with less of the contacts than this share of the median day are left out: the first and last are often cut."""
 
-SUBSAMPLE = 200
-
 LEAST_ZONES = 4
 """With fewer there are too few pairs of zones to compare."""
 
 MINUTE = 60 / WINDOW_S
-Sample = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +35,8 @@ class Site:
     Attributes:
         name: of the data set or world.
         episodes: its contacts; days begin at the quietest time.
-        zone: class or ward of each person [people].
-        role: what each person is there [people], `pupil` for one.
+        zone: class, ward or department of each person [people].
+        role: what each person is there, of the place's roles [people].
     """
 
     name: str
@@ -52,15 +45,11 @@ class Site:
     role: NDArray[np.str_]
 
     @classmethod
-    def of(cls, name: str, contacts: Sequence[Contact], *, roles: bool = False) -> Site:
-        """Of a published file.
-
-        Args:
-            roles: its zones are the roles of people of one ward.
-        """
+    def of(cls, name: str, contacts: Sequence[Contact], place: Place) -> Site:
+        """Of a published file. What it has as zones of a ward are the roles of people of one ward."""
         episodes, _, zones = Episodes.of(contacts)
         zone = np.array(zones)
-        if roles:
+        if place.zone_names == "ward":
             return cls(name, _from_quietest(episodes), np.full(len(zone), "ward"), zone)
         teaches = np.isin(np.char.lower(zone), TEACHERS)
         home = zone.copy()
@@ -68,12 +57,20 @@ class Site:
             met = np.concatenate([episodes.b[episodes.a == person], episodes.a[episodes.b == person]])
             classes, counts = np.unique(zone[met[~teaches[met]]], return_counts=True)
             home[person] = classes[counts.argmax()] if len(classes) else zone[person]
-        return cls(name, _from_quietest(episodes), home, np.where(teaches, "teacher", "pupil"))
+        return cls(name, _from_quietest(episodes), home, np.where(teaches, "teacher", place.roles[0]))
 
     @classmethod
     def made(cls, name: str, building: Building, rng: np.random.Generator) -> Site:
         zone = np.char.add("zone ", building.zone.astype(str))
         return cls(name, building.episodes(rng), zone, np.array(building.place.roles)[building.role])
+
+    def like(self, place: Place, days: int, seed: Sequence[int], buildings: int) -> list[Site]:
+        """Buildings of ours with as many people of each zone and role as this has."""
+        names, number = np.unique(self.zone, return_inverse=True)
+        sizes = np.zeros((len(names), len(place.roles)), np.int64)
+        np.add.at(sizes, (number, np.array([place.roles.index(role) for role in self.role])), 1)
+        rngs = [np.random.default_rng([*seed, n]) for n in range(buildings)]
+        return [Site.made("world", Building.raised(place, len(names), days, rng, sizes), rng) for rng in rngs]
 
     def days(self) -> list[int]:
         """Those that are whole."""
@@ -95,12 +92,12 @@ def _from_quietest(episodes: Episodes) -> Episodes:
 
 
 def samples(site: Site, days: Sequence[int]) -> dict[str, Sample]:
-    """What is compared, pooled over these days: by name, each [n]; times in minutes."""
+    """What is compared, pooled over these days: by name; times in minutes."""
     found: dict[str, list[Sample]] = {}
     for day in days:
-        for name, values in _of_day(site, day):
-            found.setdefault(name, []).append(values)
-    return {name: np.concatenate(values) for name, values in found.items()}
+        for name, sample in _of_day(site, day):
+            found.setdefault(name, []).append(sample)
+    return {name: pooled(those) for name, those in found.items()}
 
 
 def _of_day(site: Site, day: int) -> Iterator[tuple[str, Sample]]:
@@ -108,27 +105,32 @@ def _of_day(site: Site, day: int) -> Iterator[tuple[str, Sample]]:
     end = one.start + one.length
     pair = one.a * count + one.b
     same = pair[1:] == pair[:-1]
-    yield "contact duration", one.length / MINUTE
-    yield "gap between contacts of a pair", (one.start[1:] - end[:-1])[same] / MINUTE
-    yield "gap between contacts of a person", _person_gaps(one) / MINUTE
+    yield "contact duration", Sample(one.length / MINUTE, pair)
+    yield "gap between contacts of a pair", Sample((one.start[1:] - end[:-1])[same] / MINUTE, pair[1:][same])
+    gaps, person = _person_gaps(one)
+    yield "gap between contacts of a person", Sample(gaps / MINUTE, person)
     pairs, first, number = np.unique(pair, return_index=True, return_counts=True)
     low, high = np.divmod(pairs, count)
     both = np.concatenate([low, high])
     partners = np.bincount(both, minlength=count)
-    here = partners > 0
-    minutes = np.add.reduceat(one.length, first) / MINUTE
-    yield "partners of a person a day", partners[here].astype(float)
-    yield "contacts of a pair a day", number.astype(float)
-    yield "minutes of a pair a day", minutes
-    yield "minutes of a person a day", np.bincount(both, np.concatenate([minutes, minutes]), count)[here].astype(float)
-    yield "close minutes of a zone in half an hour", _slot_minutes(one, site.zone)
+    here = np.flatnonzero(partners)
+    minutes = np.add.reduceat(one.length / MINUTE, first)
+    of_person = np.bincount(both, np.concatenate([minutes, minutes]), count)
+    yield "partners of a person a day", Sample(partners[here].astype(np.float64), here)
+    yield "contacts of a pair a day", Sample(number.astype(np.float64), pairs)
+    yield "minutes of a pair a day", Sample(minutes, pairs)
+    yield "minutes of a person a day", Sample(of_person[here].astype(np.float64), here)
+    table = _slot_minutes(one, site.zone)
+    units = np.broadcast_to(np.arange(table.shape[1]), table.shape)
+    yield "close minutes of a zone in half an hour", Sample(table.ravel(), units.ravel())
     if len(np.unique(site.zone)) > LEAST_ZONES:
         _, rates = mixing(site, site.zone, [day])
-        yield "contacts a day of a pair of two zones", rates[np.triu_indices(len(rates), 1)]
+        upper = rates[np.triu_indices(len(rates), 1)]
+        yield "contacts a day of a pair of two zones", Sample(upper, np.arange(len(upper)))
 
 
-def _person_gaps(one: Episodes) -> Ints:
-    """From the end of a contact with anybody to the next with anybody, where there is any time between."""
+def _person_gaps(one: Episodes) -> tuple[Ints, Ints]:
+    """From the end of a contact with anybody to the next with anybody, where there is any time between; and whose."""
     start = np.concatenate([one.start, one.start])
     end = start + np.concatenate([one.length, one.length])
     person = np.concatenate([one.a, one.b])
@@ -137,19 +139,19 @@ def _person_gaps(one: Episodes) -> Ints:
     offset = person * (int(end.max()) + 1)
     latest = np.maximum.accumulate(end + offset) - offset
     gap = start[1:] - latest[:-1]
-    found: Ints = gap[(person[1:] == person[:-1]) & (gap > 0)]
-    return found
+    apart = (person[1:] == person[:-1]) & (gap > 0)
+    return gap[apart], person[1:][apart]
 
 
-def _slot_minutes(one: Episodes, zone: NDArray[np.str_]) -> Sample:
-    """Person-minutes of contact of each zone in each half hour from the site's first contact to its last."""
+def _slot_minutes(one: Episodes, zone: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Person-minutes of contact of each zone in each half hour, from the site's first contact on [slots, zones]."""
     window, a, b = one.windows()
     seen = np.unique(np.concatenate([window * len(zone) + a, window * len(zone) + b]))
     names, number = np.unique(zone, return_inverse=True)
     slot = seen // len(zone) // WINDOWS_PER_SLOT
     table = np.zeros((int(slot.max() - slot.min()) + 1, len(names)))
     np.add.at(table, (slot - slot.min(), number[seen % len(zone)]), WINDOW_S / 60)
-    return table.ravel() * (SLOT_S / 1800)
+    return table
 
 
 def repeated(site: Site, days: Sequence[int]) -> float:
@@ -179,7 +181,7 @@ def clustering(site: Site, days: Sequence[int]) -> float:
     return float(np.mean(shares))
 
 
-def mixing(site: Site, groups: NDArray[np.str_], days: Sequence[int]) -> tuple[list[str], Sample]:
+def mixing(site: Site, groups: NDArray[np.str_], days: Sequence[int]) -> tuple[list[str], NDArray[np.float64]]:
     """Contacts a day of a pair of members of two groups: the groups' names, and the matrix [groups, groups]."""
     names, number = np.unique(groups, return_inverse=True)
     size = np.bincount(number)
@@ -194,15 +196,3 @@ def between_zones(site: Site, days: Sequence[int]) -> float:
     """Share of contacts with a member of another zone."""
     keep = np.isin(site.episodes.day, days)
     return float((site.zone[site.episodes.a[keep]] != site.zone[site.episodes.b[keep]]).mean())
-
-
-def distance(one: Sample, other: Sample) -> float:
-    """Kolmogorov-Smirnov."""
-    return float(ks_2samp(one, other).statistic)
-
-
-def rejected(one: Sample, other: Sample, rng: np.random.Generator, draws: int = 200, level: float = 0.05) -> float:
-    """Share of subsamples, `SUBSAMPLE` values of each set, that a two-sample test tells apart; `level` if alike."""
-    size = min(SUBSAMPLE, len(one), len(other))
-    pairs = ((rng.choice(one, size, replace=False), rng.choice(other, size, replace=False)) for _ in range(draws))
-    return float(np.mean([ks_2samp(a, b, method="asymp").pvalue < level for a, b in pairs]))

@@ -1,4 +1,4 @@
-"""How the radio's numbers were found: a censored likelihood on exp34's scans, and a straight line on NIST's two Pis.
+"""How the radio's numbers are found: a censored likelihood on exp34's scans, and a straight line on NIST's two Pis.
 
 A scan that heard nothing says that the level was below the sensitivity, or that the radio was busy. Leaving it out
 would make the radio louder the further away it is. So the likelihood of a link is that of all its scans, heard or not,

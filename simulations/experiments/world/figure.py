@@ -9,14 +9,16 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from simulations.experiments.radio_likeness import BandRow
-from simulations.world.likeness import Sample, Site, samples
+from simulations.experiments.world.likeness import Site, samples
+from simulations.experiments.world.radio_match import BandRow
+from simulations.experiments.world.two_samples import pooled
 
 mpl.rcParams["svg.hashsalt"] = "jaga"
 mpl.rcParams["svg.fonttype"] = "none"
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+COLOURS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#cc79a7")
 """Okabe and Ito's, which colour-blind people can tell apart."""
 
 PANELS = (
@@ -26,22 +28,29 @@ PANELS = (
     ("partners of a person a day", "partners of a person a day", False),
     ("minutes of a pair a day", "minutes of a pair a day", True),
 )
+LEAST_SHARE = 1e-4
 
 
-def draw(path: Path, sites: Mapping[str, tuple[Site, Sequence[Site]]], levels: Sequence[BandRow]) -> None:
-    """Write an SVG: a panel a statistic, solid what was measured, dashed the world; then levels by distance."""
+def draw(
+    path: Path, sites: Mapping[str, tuple[Site, Sequence[int], Sequence[Site]]], levels: Sequence[BandRow]
+) -> None:
+    """Write it: a panel a statistic, solid what was measured on days not fitted to, dashed the world; then levels by
+    distance.
+
+    Args:
+        sites: by name, a site, its days, and the buildings that are to be like it.
+    """
     figure = Figure(figsize=(11, 6.4), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
-    for colour, (name, (site, worlds)) in zip(COLOURS, sites.items(), strict=False):
-        real = samples(site, site.days())
+    for colour, (name, (site, days, worlds)) in zip(COLOURS, sites.items(), strict=True):
+        real = samples(site, days)
         made = [samples(world, world.days()) for world in worlds]
         for axis, (statistic, label, logarithmic) in zip(axes, PANELS, strict=False):
-            mine = np.concatenate([one[statistic] for one in made])
-            _tail(axis, real[statistic], colour, "-", name)
-            _tail(axis, mine, colour, "--", None)
+            _tail(axis, real[statistic].values, colour, "-", name)
+            _tail(axis, pooled([one[statistic] for one in made]).values, colour, "--", None)
             axis.set_xlabel(label)
             axis.set_yscale("log")
-            axis.set_ylim(1e-4, 1.2)
+            axis.set_ylim(LEAST_SHARE, 1.2)
             if logarithmic:
                 axis.set_xscale("log")
     axes[0].set_ylabel("share at least as large")
@@ -52,10 +61,10 @@ def draw(path: Path, sites: Mapping[str, tuple[Site, Sequence[Site]]], levels: S
     _levels(axes[5], levels)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
 
 
-def _tail(axis: Axes, values: Sample, colour: str, style: str, label: str | None) -> None:
+def _tail(axis: Axes, values: NDArray[np.float64], colour: str, style: str, label: str | None) -> None:
     at, counts = np.unique(values, return_counts=True)
     axis.step(at, counts[::-1].cumsum()[::-1] / len(values), where="post", color=colour, ls=style, lw=1.2, label=label)
 
@@ -73,5 +82,4 @@ def _levels(axis: Axes, levels: Sequence[BandRow]) -> None:
         at = np.arange(len(rows)) + shift
         axis.errorbar(at, middle, np.abs(ends - middle), fmt="o", color=colour, ms=4, capsize=2, label=name)
     axis.set_xticks(range(len(rows)), [row.distance.removesuffix(" m") for row in rows])
-    if rows:
-        axis.legend(frameon=False, fontsize=7)
+    axis.legend(frameon=False, fontsize=7)
