@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
@@ -16,11 +17,9 @@ from edge.learning.tasks.task import Examples, Task, UnknownTask, load_task
 from simulations.datasets.catalogue import BadData, load
 from simulations.datasets.federated import FederatedData
 from simulations.engine.bench import State
-from simulations.runs.experiment import AttackersTable, BadExperiment, DataTable, TaskTable
+from simulations.runs.experiment import WORLD, AttackersTable, BadExperiment, DataTable, TaskTable
 from simulations.world.federated import federate
 from simulations.world.pretraining import pretrain_public_model
-
-WORLD = "world"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def _start(task: Task, start: str) -> State:
         return fresh
     if start == "public":
         try:
-            return pretrain_public_model(task, 0)
+            return dict(_public(task.name))
         except Exception as why:
             raise BadExperiment(
                 f"task.start: generated worlds cannot pre-train {task.name} ({why}): write fresh, or a file"
@@ -125,6 +124,12 @@ def _start(task: Task, start: str) -> State:
 
 def _layout(state: State) -> str:
     return ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in sorted(state.items())) or "none"
+
+
+@lru_cache
+def _public(task: str) -> State:
+    """It is the same in all runs, and takes seconds."""
+    return pretrain_public_model(load_task(task), 0)
 
 
 def _mirrored(examples: Examples) -> Examples:
