@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
@@ -16,13 +17,11 @@ from edge.learning.tasks.task import Examples, Task, UnknownTask, load_task
 from simulations.datasets.catalogue import BadData, load
 from simulations.datasets.federated import FederatedData
 from simulations.engine.bench import State
-from simulations.runs.experiment import AttackersTable, BadExperiment, DataTable, TaskTable
+from simulations.runs.experiment import WORLD, AttackersTable, BadExperiment, DataTable, TaskTable
 from simulations.world.federate import federate
 from simulations.world.generator import World
 from simulations.world.pretraining import pretrain_public_model
 from simulations.world.town import Town
-
-WORLD = "world"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +85,7 @@ def _load(data: DataTable, key: str) -> FederatedData:
     source: str = getattr(data, key)
     try:
         if source == WORLD:
-            return federate(
-                Town.of_sites(data.world_seed, data.sites, data.days)
-                if data.kind == "town"
-                else World(data.world_seed, data.sites, data.days, data.kind)
-            )
+            return federate(_world(data))
         if ":" in source:
             return _own(source)
         return load(source, data.folder)
@@ -98,6 +93,12 @@ def _load(data: DataTable, key: str) -> FederatedData:
         raise BadExperiment(f"data.{key}: {why}, or write world") from why
     except Exception as why:  # whatever somebody's own function does
         raise BadExperiment(f"data.{key}: {source} cannot be used: {type(why).__name__}: {why}") from why
+
+
+def _world(data: DataTable) -> World | Town:
+    if data.kind == "town":
+        return Town.of_sites(data.world_seed, data.sites, data.days)
+    return World(data.world_seed, data.sites, data.days, data.kind)
 
 
 def _own(source: str) -> FederatedData:
@@ -114,10 +115,10 @@ def _start(task: Task, start: str) -> State:
         return fresh
     if start == "public":
         try:
-            return pretrain_public_model(task, 0)
+            return dict(_public(task.name))
         except Exception as why:
             raise BadExperiment(
-                f"task.start: generated worlds cannot pre-train {task.name} ({why}): write fresh, or a file"
+                f"task.start: the records of generated worlds are none of {task.name}'s: write fresh, or a file"
             ) from why
     try:
         state: State = load_file(Path(start))
@@ -131,6 +132,12 @@ def _start(task: Task, start: str) -> State:
 
 def _layout(state: State) -> str:
     return ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in sorted(state.items())) or "none"
+
+
+@lru_cache
+def _public(task: str) -> State:
+    """It is the same in all runs, and takes seconds."""
+    return pretrain_public_model(load_task(task), 0)
 
 
 def _mirrored(examples: Examples) -> Examples:

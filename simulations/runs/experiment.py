@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from aggregator.config import Scalar, SecureSumTable, in_one_line
 from simulations.world.places import Kind
 
+WORLD = "world"
+"""Source of data that are generated."""
 DIGITS = 12
 """Of the digest in a run's name."""
 UNITS = {"dp-sgd": ("record",), "shared-noise": ("record", "site"), "none": ()}
@@ -42,11 +44,13 @@ class ExperimentTable(_Table):
 class DataTable(_Table):
     """`[data]`: a data set by name (`jaga-sim data list`), `world`, or `module:function` of one's own.
 
-    `folder` is where its files are. `kind`, `sites`, `days` and `world_seed` are of the generated world. `test_on`
-    names another data set: the model that learns from `source` is tested on that one's held-out records.
+    `folder` is where its files are. `kind`, `sites`, `days` and `world_seed` are of the generated world
+    (`docs/world.md`; a `town` has classes and wards); where no
+    `world_seed` is said, every seed has a world of its own, and what differs between seeds is more than noise.
+    `test_on` names another data set: the model that learns from `source` is tested on that one's held-out records.
     """
 
-    source: Annotated[str, Field(min_length=1)] = "world"
+    source: Annotated[str, Field(min_length=1)] = WORLD
     folder: Annotated[Path, Field(strict=False)] | None = None
     kind: Kind | Literal["town"] = "school"
     sites: Annotated[int, Field(ge=1, le=1_000_000)] = 20
@@ -158,6 +162,16 @@ class Experiment(_Table):
     personal: PersonalTable = PersonalTable()
     evaluation: EvaluationTable = EvaluationTable()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_world_for_each_seed(cls, settings: Any) -> Any:
+        match settings:
+            case {"experiment": {**of_run}, **tables}:
+                data = tables.get("data", {})
+                if isinstance(data, Mapping) and _has_a_world(data) and "world_seed" not in data:
+                    return {**settings, "data": {**data, "world_seed": of_run.get("seed", 1)}}
+        return settings
+
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.privacy.mechanism == "shared-noise" and self.secure_sum is None:
@@ -201,3 +215,7 @@ class Experiment(_Table):
         """Name of the run's folder: equal settings, equal name."""
         digest = hashlib.sha256(msgspec.json.encode(self.tables(), order="sorted")).hexdigest()
         return f"{self.experiment.name}-{digest[:DIGITS]}"
+
+
+def _has_a_world(data: Mapping[str, Any]) -> bool:
+    return WORLD in (data.get("source", WORLD), data.get("test_on"))

@@ -53,7 +53,12 @@ def orders(sweep: Sweep, out: Path, *, resume: bool) -> list[Order]:
             )
         if not there or folder.info.status != "done":
             left.append(Order(experiment, folder, sweep.swept))
-    return left
+    return sorted(left, key=_scene)
+
+
+def _scene(order: Order) -> str:
+    """Runs that share their data come one after the other, so that those are made once."""
+    return order.experiment.data.model_dump_json() + order.experiment.task.model_dump_json()
 
 
 def carry_out_all(todo: Sequence[Order], workers: int, tell: Callable[[Told], None]) -> dict[Path, Status]:

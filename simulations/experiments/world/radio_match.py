@@ -87,7 +87,9 @@ def line_of_sight_rows(stretches: Sequence[Stretch], seed: int) -> list[BandRow]
     radio = RadioModel(power, exponent, 0.0, 1.0, 0.0, between, frame, -127.0, 0.0, 0.0)
     rng = np.random.default_rng(seed)
     held = [one for one in stretches if one.device == "B"]
-    levelled = [_one_link(one.rssi_dbm.astype(np.float64) - _expected(radio, one)) for one in stretches if one.device == "A"]
+    levelled = [
+        _one_link(one.rssi_dbm.astype(np.float64) - _expected(radio, one)) for one in stretches if one.device == "A"
+    ]
     alike = [distance(one, two) for one, two in combinations(levelled, 2)]
     rows = []
     for one in held:
