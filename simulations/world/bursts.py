@@ -11,7 +11,7 @@ know each other; and of the pair on that day.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class ShiftedPower:
         return _quantiles(self)[rng.integers(0, RESOLUTION, n, dtype=np.uint16)]
 
 
-@cache
+@lru_cache(maxsize=64)  # a search for better laws makes thousands of them, half a megabyte each
 def _quantiles(law: ShiftedPower) -> Ints:
     middles = (np.arange(RESOLUTION) + 0.5) / RESOLUTION
     return np.searchsorted(np.cumsum(law.mass())[:-1], middles) + 1
