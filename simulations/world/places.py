@@ -1,7 +1,9 @@
 """The kinds of places that the world knows: who is there, and how often they meet.
 
-Numbers marked "fitted" were found by `simulations.experiments.world.fit` on the first days of one data set
-each, and are compared with data that they were not fitted to in docs/world.md. The others are assumptions.
+Rates of roles that a data set shows, bursts, kinship, spreads and `away` were found by
+`simulations.experiments.world.fit` on the first days of one data set each: docs/world.md says which, and compares them
+with days that were kept. How many people there are, timetables, shifts, how long moods last, who goes home, and rates
+across wards are assumptions.
 """
 
 from __future__ import annotations
@@ -38,11 +40,11 @@ class Place:
         zone_names: how its zones are called.
         roles: that people have there.
         people: fewest and most members of a zone of each role.
-        within: encounters a day of two members of one zone, were both there all the time [roles, roles]. Fitted.
+        within: encounters a day of two members of one zone, were both there all the time [roles, roles].
         across: the same of two members of different zones.
         kinship: how much more those of neighbouring zones (two by two: of one grade) meet.
         across_spread: standard deviation, log scale, of how much two zones have to do with each other.
-        bursts: what an encounter is. Fitted.
+        bursts: what an encounter is.
         zone_spread, day_spread: standard deviation, log scale, of liveliness among zones, and of one among its days.
         mood_spread, mood_memory: of its half hours, and how much of that is left half an hour later.
         timetable: draws the day of one building.
@@ -85,22 +87,22 @@ PLACES: dict[Kind, Place] = {
         "class",
         roles=("pupil", "teacher"),
         people=((20, 26), (1, 1)),
-        within=((7.87, 4.73), (4.73, 0.0)),
-        across=((0.8, 0.0), (0.0, 2.45)),
-        kinship=4.0,
+        within=((8.35, 6.55), (6.55, 0.0)),
+        across=((0.688, 0.0), (0.0, 2.23)),
+        kinship=3.383,
         across_spread=0.7,
         bursts=Bursts(
-            lasting=ShiftedPower(0.52, 3.54, 90),
-            gap=ShiftedPower(0.21, 1.2, 360),
-            train=ShiftedPower(0.86, 3.04, 200),
-            person_spread=0.32,
-            pair_spread=0.78,
-            circles=0.77,
+            lasting=ShiftedPower(0.648, 3.54, 90),
+            gap=ShiftedPower(0.271, 1.185, 360),
+            train=ShiftedPower(0.719, 3.04, 200),
+            person_spread=0.301,
+            pair_spread=0.719,
+            circles=0.84,
             day_spread=0.52,
         ),
-        zone_spread=0.21,
-        day_spread=0.28,
-        mood_spread=0.39,
+        zone_spread=0.225,
+        day_spread=0.419,
+        mood_spread=0.412,
         mood_memory=0.6,
         timetable=primary_day,
         shifts=pupils,
@@ -138,26 +140,26 @@ PLACES: dict[Kind, Place] = {
         roles=("NUR", "PAT", "MED", "ADM"),
         people=((22, 30), (24, 34), (9, 13), (6, 10)),
         within=(
-            (54.7, 6.24, 5.07, 6.54),
-            (6.24, 0.33, 1.55, 0.634),
-            (5.07, 1.55, 37.8, 1.76),
-            (6.54, 0.634, 1.76, 0.461),
+            (49.5, 5.19, 4.02, 8.17),
+            (5.19, 0.169, 1.25, 0.81),
+            (4.02, 1.25, 25.6, 2.03),
+            (8.17, 0.81, 2.03, 0.758),
         ),
         across=((10.0, 0.0, 2.0, 1.0), (0.0, 0.0, 0.0, 0.0), (2.0, 0.0, 20.0, 0.0), (1.0, 0.0, 0.0, 10.0)),
         kinship=1.0,
         across_spread=0.5,
         bursts=Bursts(
-            lasting=ShiftedPower(1.72, 3.68, 180),
+            lasting=ShiftedPower(1.464, 3.329, 180),
             gap=ShiftedPower(0.19, 1.51, 360),
-            train=ShiftedPower(1.08, 3.59, 200),
-            person_spread=0.52,
-            pair_spread=0.97,
-            circles=0.76,
-            day_spread=0.46,
+            train=ShiftedPower(1.453, 3.74, 200),
+            person_spread=0.359,
+            pair_spread=1.011,
+            circles=1.138,
+            day_spread=0.428,
         ),
-        zone_spread=0.3,
-        day_spread=0.14,
-        mood_spread=0.34,
+        zone_spread=0.236,
+        day_spread=0.142,
+        mood_spread=0.269,
         mood_memory=0.5,
         timetable=ward_day,
         shifts=shifts,
@@ -167,22 +169,22 @@ PLACES: dict[Kind, Place] = {
         "department",
         roles=("employee",),
         people=((8, 30),),
-        within=((0.5,),),
-        across=((0.1,),),
-        kinship=1.0,
+        within=((0.339,),),
+        across=((0.0254,),),
+        kinship=0.68,
         across_spread=0.7,
         bursts=Bursts(
-            lasting=ShiftedPower(0.8, 3.04, 180),
-            gap=ShiftedPower(-0.38, 1.21, 360),
-            train=ShiftedPower(1.22, 2.8, 200),
-            person_spread=0.52,
-            pair_spread=0.73,
-            circles=1.0,
-            day_spread=0.51,
+            lasting=ShiftedPower(1.123, 3.112, 180),
+            gap=ShiftedPower(-0.312, 1.163, 360),
+            train=ShiftedPower(0.828, 2.8, 200),
+            person_spread=0.576,
+            pair_spread=0.671,
+            circles=1.311,
+            day_spread=0.617,
         ),
-        zone_spread=0.3,
+        zone_spread=0.277,
         day_spread=0.2,
-        mood_spread=0.4,
+        mood_spread=0.475,
         mood_memory=0.5,
         timetable=office_day,
         shifts=office_hours,

@@ -202,6 +202,11 @@ def test_a_day_has_a_fixed_number_of_periods():
         Day(np.ones(3), np.ones(PERIODS_A_DAY), np.full(PERIODS_A_DAY, ABSENT))
 
 
+def test_sizes_of_other_zones_are_refused():
+    with pytest.raises(ValueError, match=r"sizes are to be of 2 zones and 2 roles, got \(1, 2\)"):
+        Building.raised(PLACES["school"], 2, 1, np.random.default_rng(1), np.ones((1, 2), np.int64))
+
+
 def test_a_contact_ends_when_one_of_the_two_leaves():
     place = PLACES["school"]
     building = Building.raised(place, 1, 1, np.random.default_rng(1))

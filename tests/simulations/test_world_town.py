@@ -1,15 +1,20 @@
 """Where people live, and where they stand."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
+from simulations.runs.data import open_scene
+from simulations.runs.experiment import DataTable, TaskTable
+from simulations.world.federate import federate
 from simulations.world.generator import World
 from simulations.world.positions import FACING_M, WALK_M_S, FloorPlan, heard, walk
 from simulations.world.radio import WALL
 from simulations.world.timetables import ABSENT, PERIOD_WINDOWS
 from simulations.world.town import ADULT, CHILD, Town
 
-TOWN = Town(3, classes=4, secondary_classes=2, wards=1, days=6)
+TOWN = Town(3, classes=4, secondary_classes=2, wards=1, days=6, departments=3)
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +23,7 @@ def settled():
 
 
 def test_equal_towns_are_equal_and_others_are_not(settled):
-    again, other = TOWN.settled(), Town(4, 4, 2, 1, 6).settled()
+    again, other = TOWN.settled(), Town(4, 4, 2, 1, 6, 3).settled()
     assert np.array_equal(settled.home, again.home)
     for name, layer in settled.layers.items():
         assert np.array_equal(layer.start, again.layers[name].start)
@@ -31,7 +36,7 @@ def test_everybody_has_a_home_and_no_child_lives_without_an_adult(settled):
     adults = np.bincount(settled.home, settled.age == ADULT)
     assert (adults[children > 0] > 0).all()
     assert 3 < len(settled.home) / len(adults) < 4.5
-    assert {"pupil", "teacher", "NUR", "PAT", "MED", "ADM", "other"} == set(settled.role)
+    assert {"pupil", "teacher", "NUR", "PAT", "MED", "ADM", "employee", "other"} == set(settled.role)
 
 
 def test_people_of_one_household_meet_and_only_they_do(settled):
@@ -45,7 +50,7 @@ def test_nobody_is_at_home_and_at_school_in_one_window(settled):
         return np.unique(np.concatenate([a, b]) * 100_000 + np.concatenate([window, window]))
 
     at_home = seen("household")
-    for layer in ("school", "high-school", "ward"):
+    for layer in ("school", "high-school", "ward", "workplace"):
         assert not len(np.intersect1d(at_home, seen(layer)))
 
 
@@ -70,6 +75,17 @@ def test_minutes_of_a_pair_and_day_are_those_of_its_contacts(settled):
 def test_a_town_that_cannot_be_is_refused(sizes, complaint):
     with pytest.raises(ValueError, match=complaint):
         Town(**{"seed": 1} | sizes)
+
+
+def test_nodes_of_a_town_hang_in_its_classes_and_wards_and_never_in_a_household():
+    data = federate(Town.of_sites(1, 10, 2))
+    assert Counter(site.name.split("/")[0] for site in data.sites) == {"school": 6, "high-school": 3, "ward": 1}
+
+
+def test_an_experiment_learns_from_a_town():
+    scene = open_scene(DataTable(kind="town", sites=10, days=2), TaskTable(start="fresh"))
+    assert len(scene.training) == len(scene.held_out) == 10
+    assert all(map(len, scene.training))
 
 
 # Positions.

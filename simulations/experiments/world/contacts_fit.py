@@ -65,7 +65,9 @@ def refit(place: Place, measured: Measured, seed: int, tries: int, buildings: in
     yield least, best
     for number in range(tries):
         step = max(STEP * (1 - number / tries), LEAST_STEP)
-        loss, candidate = _loss(_moved(best, rng, step), measured, seed + number, buildings)
+        loss, candidate = _loss(
+            _moved(best, rng, step, len(np.unique(measured.site.zone))), measured, seed + number, buildings
+        )
         if loss < least:
             # A lucky draw would never be beaten again: what looks better is made once more.
             loss = (loss + _loss(candidate, measured, seed + tries + number, buildings)[0]) / 2
@@ -76,8 +78,8 @@ def refit(place: Place, measured: Measured, seed: int, tries: int, buildings: in
     yield least, scaled(best, measured, seed, MANY, MANY_ROUNDS)
 
 
-def _moved(place: Place, rng: np.random.Generator, step: float) -> Place:
-    """Some of the numbers, each larger or smaller by about `step`."""
+def _moved(place: Place, rng: np.random.Generator, step: float, zones: int) -> Place:
+    """Some of the numbers, each larger or smaller by about `step`; one zone says nothing of what is between zones."""
     old = place.bursts
     up = iter(np.exp(rng.normal(0, step, 16) * (rng.random(16) < MOVED)).tolist())
 
@@ -98,7 +100,7 @@ def _moved(place: Place, rng: np.random.Generator, step: float) -> Place:
     )
     zone, day, mood = (number(one) for one in (place.zone_spread, place.day_spread, place.mood_spread))
     away = min(number(place.away), MOST_AWAY)
-    kinship, across = number(place.kinship), number(place.across_spread)
+    kinship, across = (number(one) if zones > 1 else one for one in (place.kinship, place.across_spread))
     return replace(
         place,
         bursts=bursts,
