@@ -14,6 +14,7 @@ from rich.console import Console
 from privacy.logs import LogFormat, configure
 from simulations.attacks.cli import app as attack
 from simulations.benchmarks.cli import app as bench
+from simulations.report.cli import report
 
 VERDICT_FAILED, BAD_INPUT, NO_BROKER, PROCESS_FAILED = 1, 3, 4, 5
 
@@ -30,6 +31,7 @@ err = Console(stderr=True)
 
 app.add_typer(bench)
 app.add_typer(attack)
+app.command()(report)
 
 
 @app.callback()
