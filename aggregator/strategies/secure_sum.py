@@ -24,7 +24,7 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from aggregator.cohort import CohortTooSmall
-from aggregator.strategies.groups import BadShare, Group, Groups
+from aggregator.strategies.groups import MOST_OF_A_GROUP, BadShare, Group, Groups, spread
 from aggregator.strategies.streaming import Streaming, innermost
 from privacy.boundary.arrays import array_view
 from privacy.boundary.assignment import assignment_of
@@ -38,8 +38,6 @@ from privacy.secure_sum.vector import SCALAR_BITS, ImpossibleSum, Plan, Vector, 
 
 log = structlog.get_logger()
 
-MOST_OF_A_GROUP = 4000
-"""Sealed seeds of so many nodes are 5 MB, which every broker takes in one message."""
 BARRED_FOR = frozenset(SumRefusal) - {SumRefusal.TOO_FEW, SumRefusal.COUNTED, SumRefusal.MALFORMED}
 """Refusals that are about single nodes: they are left out of the run's next rounds, until it is started again."""
 ARRAYS, METRICS = "arrays", "metrics"
@@ -222,10 +220,7 @@ class SecureSum(Strategy):
         size = self.settings.group_size
         if size is None:
             size = MOST_OF_A_GROUP if isinstance(self.inner, Streaming) else self.settings.min_cohort
-        count = max(1, len(nodes) // size) if len(nodes) > size else 1
-        count = max(count, -(-len(nodes) // MOST_OF_A_GROUP))
-        shuffled = random.SystemRandom().sample(nodes, len(nodes))
-        return {node: place % count for place, node in enumerate(shuffled)}
+        return spread(random.SystemRandom().sample(nodes, len(nodes)), size)
 
     # --- after -------------------------------------------------------------------------------------------------------
 

@@ -184,7 +184,7 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class NoisedMetrics:
-    """A sum of absolute errors and how many there were, both with noise on them; they add up over nodes and rounds.
+    """A sum of errors and how many there were, both with noise on them; they add up over nodes and rounds.
 
     Attributes:
         error_sum: noised sum of the clipped errors.
@@ -227,7 +227,7 @@ class NoisedMetrics:
 def noised_metrics(
     errors: Sequence[float] | NDArray[np.floating], bound: float, noise_multiplier: float, unit_examples: int
 ) -> NoisedMetrics:
-    """Release a sum and a count of absolute errors, clipped to 0..`bound`, under one Gaussian mechanism.
+    """Release a sum and a count of errors, clipped to 0..`bound`, under one Gaussian mechanism.
 
     Errors are centred first: each adds a vector (error / half - 1, 1) of norm at most sqrt(2), half = bound / 2, so a
     unit moves the pair by at most sqrt(2) * unit_examples. Centring halves the noise that reaches the mean. An error

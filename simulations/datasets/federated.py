@@ -6,6 +6,7 @@ A split is fixed by the data alone. It has no seed, and is the same on every mac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from edge.learning.tasks.task import Records
 
@@ -29,6 +30,13 @@ class SiteData:
             raise ValueError("a site has a name")
         if not (len(self.training) or len(self.held_out)):
             raise ValueError(f"site {self.name!r} has no record, to learn from or to be judged on: leave it out")
+
+
+class Split(Protocol):
+    """What is split over sites: `FederatedData`, and contacts that a demo can replay besides (`Federation`)."""
+
+    @property
+    def sites(self) -> tuple[SiteData, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ ROUNDS = pa.schema(
         ("asked", pa.int32()),
         ("answered", pa.int32()),
         ("replies", pa.int32()),  # that the strategy was given: one for each group of a sum
-        ("error", pa.float64()),  # mean absolute, over all held-out examples
+        ("error", pa.float64()),  # mean over all held-out examples, as the task counts errors
         ("baseline_error", pa.float64()),
         ("start_error", pa.float64()),
         ("central_error", pa.float64()),

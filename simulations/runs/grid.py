@@ -60,7 +60,7 @@ class SimulatedGrid(Grid):
             batches.setdefault(id(records[0]), (records[0], []))[1].append(message)
         replies: list[Message] = []
         for arrays, together in batches.values():
-            state = {name: np.asarray(array_view(array), np.float32) for name, array in arrays.items()}
+            state = model_of(arrays)
             nodes = np.array([message.metadata.dst_node_id - FIRST_NODE for message in together], np.int64)
             self.asked.update(nodes.tolist())
             trained = self.train(state, nodes)

@@ -214,7 +214,7 @@ def test_a_node_that_never_answers_costs_its_deadline_and_no_round(ministries):
     for node in (*ministries.federation.nodes, frozen):
         centre.wait_online(node.party)
     frozen.process.send_signal(signal.SIGSTOP)
-    ministries.start_leader(rounds=1, nodes=4, deadline_s=12)
+    ministries.start_leader(rounds=1, nodes=4, deadline_s=40)
     events = ministries.finish()
     assert_averaged(ministries, events, 1)
     (trained, evaluated) = [event.details["nodes"] for event in events if event.kind is EventKind.GROUP_SUMMED]
