@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.plain import PlainPlan
+from edge.learning.shared import RECORD, SHARED_NOISE, Protection, RecordPlan
 from edge.learning.tasks.task import Task
-from privacy.accounting.composition import NoiseNotFound, epsilon, noise_multiplier_for
+from privacy.accounting.composition import NoiseNotFound, epsilon
 from privacy.accounting.events import Event
 from privacy.mechanisms.shared_noise import NoRoom, SharedNoise
 from privacy.secure_sum.fixed_point import FixedPoint
@@ -22,6 +22,7 @@ from simulations.engine.local import LocalTraining, PlainTraining, PrivateTraini
 from simulations.runs.experiment import BadExperiment, Experiment
 
 DP_SGD_KEYS = frozenset({"clip_norm", "steps", "learning_rate", "sampling_rate", "lot_size"})
+RECORD_KEYS = frozenset({"clip_norm", "learning_rate", "lot_size"})
 PLAIN_KEYS = frozenset({"epochs", "batch_size", "learning_rate"})
 CLIP_NORM = 0.5
 """Of a site's whole update, where an experiment does not say it."""
@@ -70,7 +71,7 @@ def mechanism(settings: Experiment, task: Task, elements: int, code: FixedPoint 
             case "shared-noise":
                 if code is None or settings.secure_sum is None:
                     raise BadExperiment("privacy.mechanism: shared-noise needs a table [secure_sum]")
-                return _of_site(settings, elements, code, _only(given, PLAIN_KEYS | {"clip_norm"}, "shared-noise"))
+                return _shared(settings, task, elements, code, given)
     except (NoiseNotFound, NoRoom) as why:
         raise BadExperiment(f"privacy.epsilon: {why}") from why
     except ValueError as why:
@@ -88,16 +89,22 @@ def _dp_sgd(settings: Experiment, task: Task, given: dict[str, Any]) -> Mechanis
     return Mechanism(PrivateTraining(plan), None, events, std * math.sqrt(plan.steps))
 
 
-def _of_site(settings: Experiment, elements: int, code: FixedPoint, given: dict[str, Any]) -> Mechanism:
-    privacy, rounds = settings.privacy, settings.experiment.rounds
-    cohort = settings.secure_sum.min_cohort if settings.secure_sum else 0
-    clip_norm = given.pop("clip_norm", CLIP_NORM)
-
-    def run(z: float) -> Sequence[Event]:
-        return [SharedNoise(z, clip_norm, cohort).event(code, elements)] * rounds
-
-    noise = SharedNoise(noise_multiplier_for(privacy.epsilon, privacy.delta, run), clip_norm, cohort)
-    return Mechanism(PlainTraining(PlainPlan(**given)), noise, (noise.event(code, elements),), 0.0)
+def _shared(settings: Experiment, task: Task, elements: int, code: FixedPoint, given: dict[str, Any]) -> Mechanism:
+    """Nodes share the noise of a secure sum: of a record (distributed DP-SGD), or of a whole site."""
+    privacy, cohort = settings.privacy, settings.secure_sum.min_cohort if settings.secure_sum else 0
+    rounds, unit = settings.experiment.rounds, privacy.unit
+    protection = Protection.within(SHARED_NOISE, unit, privacy.epsilon, privacy.delta, rounds, cohort)
+    training: LocalTraining
+    if unit == RECORD:
+        record = RecordPlan(**_only(given, RECORD_KEYS, "shared-noise of a record"))
+        noise = record.noise(protection, task.unit, task.unit_examples)
+        step = DpSgdPlan(0.0, record.clip_norm, learning_rate=record.learning_rate, lot_size=record.lot_size)
+        training = PrivateTraining(step)
+    else:
+        clip_norm = _only(given, PLAIN_KEYS | {"clip_norm"}, "shared-noise of a site").pop("clip_norm", CLIP_NORM)
+        noise = SharedNoise(protection.noise_multiplier, clip_norm, cohort)
+        training = PlainTraining(PlainPlan(**{key: value for key, value in given.items() if key in PLAIN_KEYS}))
+    return Mechanism(training, noise, (noise.event(code, elements),), 0.0)
 
 
 def _only(given: dict[str, Any], keys: frozenset[str], name: str) -> dict[str, Any]:

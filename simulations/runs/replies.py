@@ -17,12 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from privacy.mechanisms.shared_noise import SharedNoise
+from privacy.accounting.events import SITE
+from privacy.mechanisms.shared_noise import SLACK, SharedNoise
 from privacy.secure_sum.fixed_point import FixedPoint
 from simulations.engine.bench import State
-
-SLACK = 1e-9
-"""Of a bound, for the rounding of a float64; as in `privacy.mechanisms.shared_noise`."""
 
 
 class PartialSums(NamedTuple):
@@ -88,11 +86,10 @@ class Updates:
         steps: NDArray[np.float64] = np.clip(np.rint(rows / code.step), -code.top, code.top)
         if self.noise is None:
             return steps
-        bound = self.noise.bound(code)
-        norms = np.linalg.norm(steps, axis=1, keepdims=True)
-        steps = np.where(
-            norms > bound * (1 - SLACK), np.trunc(steps * (bound * (1 - SLACK) / np.maximum(norms, 1))), steps
-        )
+        if self.noise.unit == SITE:  # the whole update is the one piece that is bounded
+            most = self.noise.bound(code) * (1 - SLACK)
+            norms = np.linalg.norm(steps, axis=1, keepdims=True)
+            steps = np.where(norms > most, np.trunc(steps * (most / np.maximum(norms, 1))), steps)
         # Rounded normal numbers for a discrete Gaussian of thousands of steps: nobody can tell them apart.
         random = np.random.default_rng([*self.seed, place])
         noised: NDArray[np.float64] = steps + np.rint(random.normal(0, self.noise.sigma(code), steps.shape))
