@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from simulations.report.drawing import LeftOut, Plot, framed, percent, ticks_at
 from simulations.report.levels import name_levels, references
-from simulations.report.lines import Line, Panel, Spread, lines, of_part, over_seeds, parts
+from simulations.report.lines import Line, Panel, Spread, by_task, lines, of_part, over_seeds, parts
 from simulations.report.palette import Look
 from simulations.report.phrases import counted, number, percentage, told
 from simulations.report.runs import EPSILON, Run
@@ -28,15 +28,19 @@ def utility(runs: Sequence[Run]) -> list[Plot | LeftOut]:
 
 
 def error_by_epsilon(done: Sequence[Run]) -> list[Plot | LeftOut]:
-    return _by_epsilon(
-        done,
-        "error-epsilon",
-        "Error against epsilon",
-        "Held-out error after the last round",
-        lambda run: run.last("error"),
-        error_label(done),
-        in_percent=False,
-    )
+    return [
+        one
+        for ending, of_task, some in by_task(done)
+        for one in _by_epsilon(
+            some,
+            f"error-epsilon{ending}",
+            f"Error against epsilon{of_task}",
+            "Held-out error after the last round",
+            lambda run: run.last("error"),
+            error_label(some),
+            in_percent=False,
+        )
+    ]
 
 
 def gap_by_epsilon(done: Sequence[Run]) -> list[Plot | LeftOut]:
@@ -161,7 +165,11 @@ def _draw_by_epsilon(
 
 
 def error_by_round(runs: Sequence[Run]) -> list[Plot | LeftOut]:
-    title = "Error against rounds"
+    return [one for ending, of_task, some in by_task(runs) for one in _by_round(some, ending, of_task)]
+
+
+def _by_round(runs: Sequence[Run], ending: str, of_task: str) -> list[Plot | LeftOut]:
+    title = f"Error against rounds{of_task}"
     known = [run for run in runs if np.isfinite(run.rounds["error"]).sum() > 1]
     if not known:
         return [LeftOut(title, "no run has held-out errors at two or more rounds")]
@@ -169,7 +177,7 @@ def error_by_round(runs: Sequence[Run]) -> list[Plot | LeftOut]:
     note = f" {counted(unfinished, 'run')} not done, drawn as far as known." if unfinished else ""
     return [
         Plot(
-            "error-rounds" + suffix,
+            f"error-rounds{ending}{suffix}",
             title,
             f"Held-out error after each evaluated round, round 0 the start model; {over_seeds(known)}.{note}",
             told([_course(line) for line in of_part(part)]),
