@@ -77,6 +77,12 @@ class Outbreak:
         run: number of this one.
         seeds: how many people are infected at its start.
 
+    Attributes:
+        day: days that have passed.
+        times: windows since the start at which each was infected, becomes infectious and recovers, `NEVER` for who was
+            not infected [3, people]; to read, not to write.
+        first_day: which of the network's days was the first.
+
     Raises:
         ValueError: more seeds than people, or none; a negative seed or run.
     """
@@ -90,17 +96,17 @@ class Outbreak:
         self.day = 0
         self._key = np.uint64(mixed(np.uint64(mixed(np.uint64(seed))) ^ np.uint64(run)))
         self._chance, self._edges = disease.chance(network.seconds), network.day_edges
-        self._times = np.full((3, network.people), NEVER, np.int64)
+        self.times = np.full((3, network.people), NEVER, np.int64)
         self._infector = np.full(network.people, NOBODY, np.int32)
         random = np.random.default_rng([seed, run])
         self.first_day = int(random.integers(network.days))
         for who in random.choice(network.people, seeds, replace=False).tolist():
-            infect(self._key, who, NOBODY, 0, self._pace, self._times, self._infector)
+            infect(self._key, who, NOBODY, 0, self._pace, self.times, self._infector)
 
     @property
     def over(self) -> bool:
         """Whether everybody who was infected has recovered."""
-        exposed, _, recovered = self._times
+        exposed, _, recovered = self.times
         return not ((exposed < NEVER) & (recovered > self.day * WINDOWS_A_DAY)).any()
 
     @property
@@ -119,14 +125,14 @@ class Outbreak:
         network = self.network
         columns = (network.window[rows], network.a[rows], network.b[rows], self._chance[rows])
         shift = (self.day - self.data_day) * WINDOWS_A_DAY
-        spread(self._key, shift, columns, away, self._pace, self._times, self._infector)
+        spread(self._key, shift, columns, away, self._pace, self.times, self._infector)
         self.day += 1
 
     @property
     def course(self) -> Course:
         """Until now; what somebody who was infected has still before them is known already."""
         exposed, infectious, recovered = (
-            np.where(times < NEVER, times / WINDOWS_A_DAY, np.inf) for times in self._times
+            np.where(times < NEVER, times / WINDOWS_A_DAY, np.inf) for times in self.times
         )
         return Course(exposed, infectious, recovered, self._infector.copy())
 

@@ -22,6 +22,9 @@ EXPOSED_AT, INFECTIOUS_AT, RECOVERED_AT = 0, 1, 2
 LATENT, INFECTIOUS, CONTACT = 1, 2, 3
 """What a number is drawn for."""
 
+SUSCEPTIBLE, SPREADER, OUT_OF_IT = 0, 1, 3
+"""Parts that people can have on one day; of a pair that matters, the parts add up to 1 and no other pair's do."""
+
 Pace = tuple[float, float, int]
 Contacts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]
 
@@ -70,6 +73,14 @@ def infect(
 
 
 @njit(cache=True, nogil=True)
+def _part(who: int, first: int, last: int, times: NDArray[np.int64]) -> int:
+    """Whether somebody can be infected, or can infect, in some of these windows."""
+    if times[EXPOSED_AT, who] == NEVER:
+        return SUSCEPTIBLE
+    return SPREADER if times[INFECTIOUS_AT, who] <= last and times[RECOVERED_AT, who] > first else OUT_OF_IT
+
+
+@njit(cache=True, nogil=True)
 def spread(
     key: np.uint64,
     shift: int,
@@ -91,15 +102,22 @@ def spread(
         infector: who infected whom [people]; changed in place.
     """
     window, a, b, chance = contacts
-    exposed = times[EXPOSED_AT]
-    people = len(exposed)
-    for row in range(len(window)):
+    people, rows = len(away), len(window)
+    if not rows:
+        return
+    last = window[rows - 1] + shift
+    # Most rows are between two who both could not infect or both not be infected: a byte each tells, and no times.
+    part = np.empty(people, np.uint8)
+    for who in range(people):
+        part[who] = OUT_OF_IT if away[who] else _part(who, window[0] + shift, last, times)
+    for row in range(rows):
         i, j = a[row], b[row]
-        if (exposed[i] == NEVER) == (exposed[j] == NEVER) or away[i] or away[j]:
+        if part[i] + part[j] != SUSCEPTIBLE + SPREADER:
             continue
-        source, target = (i, j) if exposed[j] == NEVER else (j, i)
+        source, target = (i, j) if part[i] == SPREADER else (j, i)
         at = window[row] + shift
         if times[INFECTIOUS_AT, source] <= at < times[RECOVERED_AT, source] and (
             uniform(key, CONTACT, source * people + target, at) <= chance[row]
         ):
             infect(key, target, source, at, pace, times, infector)
+            part[target] = _part(target, at, last, times)
