@@ -2,7 +2,8 @@
 
 The data's days are looped until an outbreak is over, as in Stehlé et al. 2011 (*Simulation of an SEIR infectious
 disease model on the dynamic contact network of conference attendees*, BMC Medicine 9:87). Two networks of that paper
-that keep less are made from a full one: `daily_durations` (its HET) and `equal_durations` (its HOM).
+that keep less are made from a full one: `daily_durations` (its HET) and `equal_durations` (its HOM). `mixed_evenly`
+keeps less still: it is the homogeneous mixing of models without a network.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class TemporalNetwork:
         seconds: of contact that a row stands for [rows], s.
 
     Raises:
-        ValueError: columns that do not fit each other, the people or the days.
+        ValueError: columns that do not fit each other, the people or the days; a pair twice in one window.
     """
 
     people: int
@@ -66,6 +67,11 @@ class TemporalNetwork:
             raise ValueError(f"windows are 0 to {last} in {self.days} days, got {self.window[0]} to {self.window[-1]}")
         if not (np.isfinite(self.seconds) & (self.seconds > 0)).all():
             raise ValueError("every contact lasts some seconds: one is not above 0")
+        # A pair draws one number a window, so the second of two rows would infect nobody whom the first did not.
+        key = (self.window * self.people + ends.min(axis=0)) * self.people + ends.max(axis=0)
+        if (twice := np.diff(np.sort(key)) == 0).any():
+            window = np.sort(key)[:-1][twice][0] // self.people**2
+            raise ValueError(f"a pair is twice in window {window}: add its seconds up")
 
     @classmethod
     def of(cls, contacts: Sequence[Contact]) -> TemporalNetwork:
@@ -82,14 +88,15 @@ class TemporalNetwork:
         a, b = (np.array([number[getattr(one, side)] for one in contacts], np.int32) for side in ("a", "b"))
         days = recorded_days(contacts)
         kept = (window >= days.start * WINDOWS_A_DAY) & (window < days.stop * WINDOWS_A_DAY)
-        order = np.argsort(window[kept], kind="stable")
+        rows = np.stack([window, np.minimum(a, b), np.maximum(a, b)])[:, kept]
+        window, a, b = np.unique(rows, axis=1)
         return cls(
             len(names),
             len(days),
-            window[kept][order] - days.start * WINDOWS_A_DAY,
-            a[kept][order],
-            b[kept][order],
-            np.full(int(kept.sum()), float(WINDOW_S)),
+            window - days.start * WINDOWS_A_DAY,
+            a.astype(np.int32),
+            b.astype(np.int32),
+            np.full(len(window), float(WINDOW_S)),
         )
 
     @classmethod
@@ -101,14 +108,16 @@ class TemporalNetwork:
         Args:
             a: one person of each pair [pairs].
             b: the other [pairs].
-            seconds: of contact a day [pairs], spread evenly over the day in `times_a_day` parts.
+            seconds: of contact a day [pairs], spread evenly over the day in `times_a_day` parts; those of a pair that
+                is there twice add up.
 
         Raises:
             ValueError: as for the network itself.
         """
         a, b = np.asarray(a, np.int32), np.asarray(b, np.int32)
         seconds = np.broadcast_to(np.asarray(seconds, np.float64), a.shape)
-        return cls(people, 1, *_spread((np.zeros(len(a), np.int64), a, b, seconds), times_a_day))
+        pairs = _added_up(np.zeros(len(a), np.int64), a, b, seconds, people)
+        return cls(people, 1, *_spread(pairs, times_a_day))
 
     @property
     def day_edges(self) -> NDArray[np.int64]:
@@ -148,18 +157,33 @@ def equal_durations(network: TemporalNetwork, times_a_day: int = 24) -> Temporal
     return TemporalNetwork(network.people, network.days, *_spread((day, a, b, mean[day]), times_a_day))
 
 
+def mixed_evenly(network: TemporalNetwork, times_a_day: int = 6) -> TemporalNetwork:
+    """Each day's time in contact, shared out evenly among all pairs of people: who met whom is gone too."""
+    a, b = (ends.astype(np.int32) for ends in np.triu_indices(network.people, 1))
+    total = np.bincount(network.window // WINDOWS_A_DAY, network.seconds, minlength=network.days)
+    day = np.repeat(np.flatnonzero(total), len(a))
+    met = np.count_nonzero(total)
+    columns = (day, np.tile(a, met), np.tile(b, met), total[day] / max(len(a), 1))
+    return TemporalNetwork(network.people, network.days, *_spread(columns, times_a_day))
+
+
 Columns = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]
 
 
 def _pair_days(network: TemporalNetwork) -> Columns:
     """Day, two people and their seconds, a row for each pair and day that met."""
-    low, high = np.minimum(network.a, network.b), np.maximum(network.a, network.b)
-    key = (network.window // WINDOWS_A_DAY * network.people + low) * network.people + high
+    return _added_up(network.window // WINDOWS_A_DAY, network.a, network.b, network.seconds, network.people)
+
+
+def _added_up(
+    day: NDArray[np.int64], a: NDArray[np.int32], b: NDArray[np.int32], seconds: NDArray[np.float64], people: int
+) -> Columns:
+    """A row for each pair and day, in their order."""
+    key = (day * people + np.minimum(a, b)) * people + np.maximum(a, b)
     pairs, row = np.unique(key, return_inverse=True)
-    seconds = np.bincount(row, network.seconds, minlength=len(pairs))
-    pair = pairs % network.people**2
-    a, b = (ends.astype(np.int32) for ends in np.divmod(pair, network.people))
-    return (pairs // network.people**2).astype(np.int64), a, b, seconds.astype(np.float64)
+    total = np.bincount(row, seconds, minlength=len(pairs))
+    one, other = (ends.astype(np.int32) for ends in np.divmod(pairs % people**2, people))
+    return (pairs // people**2).astype(np.int64), one, other, total.astype(np.float64)
 
 
 def _spread(pair_days: Columns, times_a_day: int) -> Columns:

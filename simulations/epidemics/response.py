@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from simulations.epidemics.network import WINDOWS_A_DAY
 from simulations.epidemics.outbreak import Course, Outbreak
 from simulations.epidemics.scenario import Scenario
-from simulations.epidemics.sources import Case, Known, People, Site, Source
+from simulations.epidemics.sources import Case, Known, People, Scores, Site, Source
+from simulations.epidemics.spread import NEVER
 
 Action = Literal["quarantine", "test"]
 
@@ -53,7 +54,7 @@ class Outcome:
         course: who was infected.
         found_on: midnight at which the response first sent each person home after they were infected, `NOT_YET` for
             never [people].
-        person_days: at home in quarantine, those of cases not counted.
+        person_days: at home in quarantine, to its end; those of cases not counted.
         sent_home: how many times somebody was sent home by the response.
         in_vain: those of `sent_home` who were not infected by then.
         tests: that the response made.
@@ -105,12 +106,18 @@ class Alarm:
         self._confirmed = np.full(count, NOT_YET, np.int64)
         self._found_on = np.full(count, NOT_YET, np.int64)
         self._waiting: deque[Case] = deque()
+        self._exposures: dict[int, Scores] = {}
         self._person_days = self._sent_home = self._in_vain = self._tests = 0
 
     def follow(self) -> Outcome:
-        """Until the outbreak is over, or the scenario's last day."""
-        while not self.outbreak.over and self.outbreak.day < self.scenario.longest_days:
+        """Until the outbreak is over and its last case was looked into, or the scenario's last day.
+
+        What is done too late, and quarantine that nobody needed any more, costs as much as what was of use.
+        """
+        while self._unfinished and self.outbreak.day < self.scenario.longest_days:
             self._day()
+        left = np.maximum(self._home_until - self._today, 0)
+        self._person_days += int(left[self._confirmed == NOT_YET].sum())
         counts = (self._person_days, self._sent_home, self._in_vain, self._tests)
         return Outcome(self.outbreak.course, self._found_on, *counts)
 
@@ -128,6 +135,20 @@ class Alarm:
             self._look_into_cases(self.response.source)
 
     @property
+    def _unfinished(self) -> bool:
+        if not self.outbreak.over:
+            return True
+        if self.response.source is None:
+            return False
+        return bool(self._waiting) or bool((self._asking & (self._confirmed == NOT_YET)).any())
+
+    @property
+    def _asking(self) -> NDArray[np.bool_]:
+        """Who was infected, and gets a positive result of their own sooner or later [people]."""
+        exposed, _, _ = self.outbreak.times
+        return (exposed < NEVER) & self.people.symptomatic & self.people.tests_positive
+
+    @property
     def _today(self) -> int:
         """The midnight that was just reached."""
         return self.outbreak.day
@@ -135,8 +156,7 @@ class Alarm:
     def _with_symptoms(self) -> NDArray[np.int64]:
         """Who gets a positive result now because symptoms made them ask for a test."""
         result = self._infectious + self.scenario.presymptomatic_days + self.scenario.result_days
-        positive = self.people.symptomatic & self.people.tests_positive & (self._confirmed == NOT_YET)
-        return np.flatnonzero(positive & (self._exposed < self._today) & (result <= self._today))
+        return np.flatnonzero(self._asking & (self._confirmed == NOT_YET) & (result <= self._today))
 
     def _confirm(self, people: NDArray[np.int64]) -> None:
         onset = np.floor(self._infectious + self.scenario.presymptomatic_days)
@@ -157,7 +177,14 @@ class Alarm:
 
     def _find(self, case: Case, source: Source) -> None:
         known = Known(
-            self.site, self.people, self.scenario, self.here, self.outbreak.first_day, self._infectious, self._run
+            self.site,
+            self.people,
+            self.scenario,
+            self.here,
+            self.outbreak.first_day,
+            self._infectious,
+            self._run,
+            self._exposures,
         )
         scores = source.scores(case, known, self._random)
         free = (self._confirmed == NOT_YET) & (self._home_until <= self._today) & (scores > 0)

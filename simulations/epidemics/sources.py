@@ -6,14 +6,14 @@ compared at equal budgets, so a score only says in which order people are found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.tracing.scoring import WHERE_ONSET_IS_UNKNOWN, Infectiousness, Scoring, infectiousness_on
+from edge.tracing.scoring import Infectiousness, Scoring, infectiousness_on
 from simulations.epidemics.network import TemporalNetwork
 from simulations.epidemics.scenario import Scenario
 
@@ -101,6 +101,11 @@ class Case:
     onset: int | None
     confirmed: int
 
+    @property
+    def since(self) -> int:
+        """What days are counted from: the onset, or the result, as `jaga-node report-case` asks for."""
+        return self.confirmed if self.onset is None else self.onset
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -111,6 +116,8 @@ class Known:
         first_day: which of the data's days was the outbreak's first.
         infectious_from: day from which each person was infectious [people]; only a source without equal may ask.
         run: number of the run, which picks the draw of the radio's errors.
+        exposures: what nodes hold so far: minutes weighted by infectiousness, of all reported cases with each person,
+            by day [people]. Alerts add to it, as a node's store does.
     """
 
     site: Site
@@ -120,6 +127,7 @@ class Known:
     first_day: int
     infectious_from: NDArray[np.float64]
     run: int
+    exposures: MutableMapping[int, Scores] = field(default_factory=dict)
 
     def together(self, table: NDArray[np.float32], case: int, day: int) -> NDArray[np.float64]:
         """Minutes of one table, of the case with each other, on a day on which both were there [people]."""
@@ -200,22 +208,29 @@ class EveryContact(_AtOnce):
 
 @dataclass(frozen=True, slots=True)
 class Interview:
-    """Manual tracing: what a case remembers of the days before, long contacts and people of the same zone rather."""
+    """Manual tracing: what a case remembers of the days before, long contacts and people of the same zone rather.
 
-    name: str = "interview"
+    Attributes:
+        queue: cases wait until somebody has time to ask them; else there are as many interviewers as it takes.
+    """
+
+    queue: bool = True
+
+    @property
+    def name(self) -> str:
+        return "interview" if self.queue else "interview, no queue"
 
     def delay_days(self, scenario: Scenario) -> int:
         return scenario.interview_days
 
     def capacity(self, scenario: Scenario) -> int | None:
-        return scenario.interviews_a_day
+        return scenario.interviews_a_day if self.queue else None
 
     def scores(self, case: Case, known: Known, random: np.random.Generator) -> Scores:
         scenario, zone = known.scenario, known.site.zone
         found = np.zeros(len(zone))
         familiar = np.where(zone == zone[case.person], 1.0, scenario.stranger_recall)
-        since = (case.confirmed if case.onset is None else case.onset) - scenario.asked_days
-        for day in range(max(since, 0), min(case.confirmed, len(known.here))):
+        for day in range(max(case.since - scenario.asked_days, 0), min(case.confirmed, len(known.here))):
             minutes = known.together(known.site.minutes, case.person, day)
             recalled = 1 - 0.5 ** (minutes / scenario.half_recalled_minutes)
             found += np.where(random.random(len(zone)) < recalled * familiar, minutes, 0.0)
@@ -225,6 +240,10 @@ class Interview:
 @dataclass(frozen=True, slots=True)
 class Alerts(_AtOnce):
     """Exposure by nodes and tags: minutes of a day times the case's infectiousness, over a threshold.
+
+    Nodes know what they heard, and of a case what is reported: its keys, and the day since which to count. Minutes with
+    several cases on one day add up, as `edge.store.exposures` has it. The staff of the site see the alerts of all its
+    nodes, and the highest scores first.
 
     Attributes:
         mode: `person`, `zone` or `room`, as the site's nodes are used.
@@ -242,15 +261,16 @@ class Alerts(_AtOnce):
         if not (people.tagged[case.person] and people.consents[case.person]):
             return found
         for day in range(max(case.confirmed - KEY_DAYS, 0), min(case.confirmed, len(known.here))):
-            weight = infectiousness(scoring, None if case.onset is None else day - case.onset)
+            weight = infectiousness(scoring, day - case.since)
             if weight > 0:
                 score = known.together(known.sensed(self.mode, day), case.person, day) * weight
-                found = np.maximum(found, np.where(score >= scoring.alert_minutes - 1e-3, score, 0.0))
-        return np.where(people.tagged, found, 0.0)
+                total = known.exposures[day] = known.exposures.get(day, 0.0) + np.where(people.tagged, score, 0.0)
+                alerted = (score > 0) & (total >= scoring.alert_minutes - 1e-3)
+                found = np.maximum(found, np.where(alerted, total, 0.0))
+        return found
 
 
-def infectiousness(scoring: Scoring, days_since_onset: int | None) -> float:
+def infectiousness(scoring: Scoring, days_since_onset: int) -> float:
     """Weight of a day's minutes, as `Scoring.weight` has it for that day's key."""
-    level = WHERE_ONSET_IS_UNKNOWN if days_since_onset is None else infectiousness_on(days_since_onset)
     weights = {Infectiousness.NONE: 0.0, Infectiousness.STANDARD: scoring.standard, Infectiousness.HIGH: scoring.high}
-    return weights[level]
+    return weights[infectiousness_on(days_since_onset)]

@@ -19,8 +19,8 @@ NO_RESPONSE = Response()
 PER_CASE = (1, 3, 10, 30)
 TESTED_DAILY = (0.01, 0.03, 0.1, 0.3)
 ADOPTIONS = (0.2, 0.4, 0.6, 0.8, 1.0)
-REFERENCE = 10
-"""People found for each case at most, where adoption is varied."""
+REFERENCE, REFERENCE_DAILY = 10, 0.1
+"""People found for each case at most, where adoption is varied; and share tested at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,13 @@ class Arm:
         if self.response.tested_daily:
             return f"{self.response.tested_daily:.0%} a day"
         return "" if self.response.source is None else f"{self.response.per_case} a case"
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether its epidemic curve is kept."""
+        if self.response.source is None:
+            return self.response.tested_daily == REFERENCE_DAILY
+        return (self.response.action, self.response.per_case) == ("quarantine", REFERENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ class ArmFigures:
 def arms(site: Site, scenario: Scenario) -> list[Arm]:
     """All of them: sources by budget, quarantine and tests, random testing, and modes by adoption."""
     modes = [Alerts(mode) for mode in site.sensed]
-    informed: list[Source] = [SameZone(), Interview(), *modes, EveryContact()]
+    informed: list[Source] = [SameZone(), Interview(), Interview(queue=False), *modes, EveryContact()]
     found = [Arm(scenario, Response(source, "quarantine", k)) for source in (Anybody(), *informed) for k in PER_CASE]
     found += [Arm(scenario, Response(source, "test", k)) for source in informed for k in PER_CASE]
     found += [Arm(scenario, Response(None, "test", tested_daily=share)) for share in TESTED_DAILY]
@@ -135,15 +142,29 @@ def follow_all(site: Site, arms: Sequence[Arm], *, runs: int, seed: int, process
         return list(pool.map(one, arms))
 
 
-def at_equal_cost(rows: Sequence[ArmFigures], spent: float) -> Estimate | None:
-    """Share averted where a source spends so much for each person of the site, between two of its budgets.
+@dataclass(frozen=True, slots=True)
+class AtCost:
+    """What a source averts at a cost.
 
-    Linear between the nearest budgets below and above (below the smallest: towards nothing spent, nothing averted), and
-    so are the ends of the interval; None beyond the largest.
+    Attributes:
+        averted: share of infections.
+        spent: person-days or tests for each person of the site: the cost, or less where all who were found cost less.
     """
-    points = sorted(((row.spent, row.averted) for row in rows), key=lambda point: point[0])
-    costs = [0.0, *(cost for cost, _ in points)]
-    if spent > costs[-1]:
+
+    averted: Estimate
+    spent: float
+
+
+def at_equal_cost(rows: Sequence[ArmFigures], spent: float) -> AtCost | None:
+    """What a source averts where no more than so much is spent for each person of the site.
+
+    Linear between its nearest budgets below and above, and so are the ends of the interval. Beyond the largest budget
+    it has nobody left to find, and averts what that budget does. None below the smallest: nothing was measured there.
+    """
+    points = sorted(rows, key=lambda row: row.spent)
+    costs = [row.spent for row in points]
+    if spent < costs[0]:
         return None
-    ends = ([0.0, *(getattr(averted, end) for _, averted in points)] for end in ("value", "low", "high"))
-    return Estimate(*(float(np.interp(spent, costs, values)) for values in ends))
+    ends = ([getattr(row.averted, end) for row in points] for end in ("value", "low", "high"))
+    averted = Estimate(*(float(np.interp(spent, costs, values)) for values in ends))
+    return AtCost(averted, min(spent, costs[-1]))

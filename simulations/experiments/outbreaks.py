@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated
 
 import typer
@@ -20,33 +21,44 @@ from rich.table import Table
 
 from edge.sensing.contacts import Contact, read_contacts
 from simulations.datasets.exp34 import load_exp34
-from simulations.epidemics.figures import EpidemicFigures, curves_table
+from simulations.epidemics.figures import EpidemicFigures
 from simulations.epidemics.outbreak import Course
 from simulations.epidemics.scenario import COVID_LIKE, Scenario
 from simulations.epidemics.sources import Site
-from simulations.experiments.arms import NO_RESPONSE, REFERENCE, Arm, ArmFigures, arms, at_equal_cost, follow_all
+from simulations.experiments.arms import (
+    NO_RESPONSE,
+    Arm,
+    ArmFigures,
+    AtCost,
+    arms,
+    at_equal_cost,
+    follow_all,
+)
+from simulations.experiments.outbreak_folder import keep
 from simulations.experiments.sensed import site_of
 from simulations.world.generator import World
 from simulations.world.radio import RadioModel, link_scans
 
-EQUAL_COSTS = {"quarantine": (0.5, 1.0, 2.0, 4.0), "test": (0.25, 0.5, 1.0, 2.0, 4.0)}
+EQUAL_COSTS = {"quarantine": (1.0, 2.0, 4.0, 8.0), "test": (0.5, 1.0, 2.0, 4.0)}
 """Person-days of quarantine, and tests, for each person of a site, at which sources are compared."""
+
+NO_CURVES = frozenset({"anybody", "interview, no queue"})
+"""Left out where epidemic curves are kept: a figure with more lines than eight cannot be read."""
 
 
 def measure(
     site: Site, scenario: Scenario, *, runs: int, seed: int, processes: int = 1
 ) -> tuple[list[ArmFigures], dict[str, list[Course]]]:
-    """Figures of all arms; and all courses without a response, the first, and of the reference budgets."""
+    """Figures of all arms; and by name all courses without a response, the first, and of the reference budgets."""
     those = arms(site, scenario)
     without, *outcomes = follow_all(
         site, [Arm(scenario, NO_RESPONSE), *those], runs=runs, seed=seed, processes=processes
     )
     figures = [ArmFigures.of(site, arm, one, without) for arm, one in zip(those, outcomes, strict=True)]
-    courses = {f"{site.name}: nobody": [outcome.course for outcome in without]}
+    courses = {Arm(scenario, NO_RESPONSE).name: [outcome.course for outcome in without]}
     for arm, one in zip(those, outcomes, strict=True):
-        response = arm.response
-        if arm.scenario == scenario and (response.action, response.per_case) == ("quarantine", REFERENCE):
-            courses[f"{site.name}: {arm.name}"] = [outcome.course for outcome in one]
+        if arm.scenario == scenario and arm.is_reference and arm.name not in NO_CURVES:
+            courses[arm.name] = [outcome.course for outcome in one]
     return figures, courses
 
 
@@ -67,36 +79,38 @@ def main(
     draws: Annotated[int, typer.Option(help="of seats and of the radio's errors")] = 3,
     beta: Annotated[float, typer.Option(help="rate of infection in contact, per second")] = COVID_LIKE.beta,
     processes: int = 1,
+    all_arms: Annotated[bool, typer.Option(help="every budget and adoption too")] = False,
     figure: Annotated[Path | None, typer.Option(help="write a figure here (svg)")] = None,
-    curves: Annotated[Path | None, typer.Option(help="write epidemic curves here (parquet)")] = None,
+    out: Annotated[Path | None, typer.Option(help="a run folder a site, with its epidemic curves, in here")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here as well")] = None,
 ) -> None:
-    """One table of all arms, and one at equal costs."""
+    """One table at equal costs."""
     radio = None if exp34 is None else RadioModel.fit(link_scans(load_exp34(exp34)))
     scenario = Scenario(disease=replace(COVID_LIKE, beta=beta))
     console = Console(width=180)
     rows: list[ArmFigures] = []
-    courses: dict[str, list[Course]] = {}
     for name, contacts in contacts_of(paths, seed):
         site = site_of(name, contacts, radio, draws)
-        figures, of_site = measure(site, scenario, runs=runs, seed=seed, processes=processes)
-        free = EpidemicFigures.of(next(iter(of_site.values())))
+        start = perf_counter()
+        figures, courses = measure(site, scenario, runs=runs, seed=seed, processes=processes)
+        spent = (perf_counter() - start) * processes / (runs * (len(figures) + 1))
+        free = EpidemicFigures.of(courses["nobody"])
         console.print(
-            f"{name}: {site.network.people} people, {site.network.days} days looped, {runs} runs; without a response "
-            f"R0 {free.r0}, outbreak {free.outbreak}, infected then {free.attack_rate}"
+            f"{name}: {site.network.people} people, {site.network.days} days looped, {runs} runs "
+            f"of {spent * 1e3:.0f} ms; without a response R0 {free.r0}, outbreak {free.outbreak}, "
+            f"infected then {free.attack_rate}"
         )
         rows += figures
-        courses |= of_site
-    console.print(_all_arms(rows))
+        if out is not None:
+            folder = keep(out, site, scenario, courses, runs=runs, draws=draws, seed=seed)
+            console.print(f"{name}: epidemic curves are in {folder.path}")
+    if all_arms:
+        console.print(_all_arms(rows))
     console.print(_equal_costs(rows))
     if figure is not None:
         from simulations.experiments.outbreaks_figure import draw  # noqa: PLC0415  matplotlib is heavy
 
         draw(rows, figure)
-    if curves is not None:
-        import pyarrow.parquet as pq  # noqa: PLC0415
-
-        pq.write_table(curves_table(courses), curves)
     if json_file is not None:
         json_file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
 
@@ -119,17 +133,25 @@ def _all_arms(rows: Sequence[ArmFigures]) -> Table:
 
 def _equal_costs(rows: Sequence[ArmFigures]) -> Table:
     """Share averted, by what is spent for each person of the site."""
-    table = Table("data", "then", "found by", *(f"{n}" for n in range(1, 6)), title="averted at equal costs")
+    table = Table("data, then", "found by", *[""] * max(map(len, EQUAL_COSTS.values())), title="averted at equal costs")
     usual = rows[0].adoption
     for data, action in dict.fromkeys((row.data, row.action) for row in rows):
         costs = EQUAL_COSTS[action]
         unit = "tests" if action == "test" else "person-days"
-        table.add_row(data, action, "", *(f"{cost} {unit} each" for cost in costs), style="bold")
+        table.add_row(f"{data}, {action}", "", *(f"{cost:g} {unit} each" for cost in costs), style="bold")
         mine = [row for row in rows if (row.data, row.action, row.adoption) == (data, action, usual)]
         for name in dict.fromkeys(row.found for row in mine):
-            found = [at_equal_cost([row for row in mine if row.found == name], cost) for cost in costs]
-            table.add_row("", "", name, *("" if one is None else str(one) for one in found))
+            those = [row for row in mine if row.found == name]
+            table.add_row("", name, *(_cell(at_equal_cost(those, cost), cost) for cost in costs))
+        table.add_section()
+    table.caption = r"\[n]: finds no more people than cost n each. Empty: one for each case costs more."
     return table
+
+
+def _cell(found: AtCost | None, cost: float) -> str:
+    if found is None:
+        return ""
+    return f"{found.averted}" + (f" \\[{found.spent:.1f}]" if found.spent < cost else "")
 
 
 if __name__ == "__main__":

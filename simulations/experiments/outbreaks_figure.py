@@ -17,6 +17,7 @@ COLOURS = {
     "anybody": "#999999",
     "class list": "#e69f00",
     "interview": "#d55e00",
+    "interview, no queue": "#8c3a00",
     "alerts, person": "#0072b2",
     "alerts, zone": "#56b4e9",
     "alerts, room": "#009e73",
