@@ -12,6 +12,7 @@ from simulations.experiments.arms import REFERENCE, ArmFigures
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 COLOURS = {
     "anybody": "#999999",
@@ -32,7 +33,8 @@ def draw(rows: Sequence[ArmFigures], path: Path) -> None:
     mpl.rcParams |= {"svg.hashsalt": "jaga", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
     sites = list(dict.fromkeys(row.data for row in rows))
     usual = rows[0].adoption
-    figure, axes = plt.subplots(len(sites), 3, figsize=(10, 3.1 * len(sites)), squeeze=False, layout="constrained")
+    size = (10, 3.1 * len(sites) + 0.5)
+    figure, axes = plt.subplots(len(sites), 3, figsize=size, squeeze=False, layout="constrained")
     for panels, site in zip(axes, sites, strict=True):
         mine = [row for row in rows if row.data == site]
         for panel, action, unit in zip(
@@ -44,17 +46,19 @@ def draw(rows: Sequence[ArmFigures], path: Path) -> None:
         _by_adoption(panels[2], [row for row in mine if row.action == "quarantine"], usual)
         panels[0].set_ylabel("share of infections averted")
     handles = {line.get_label(): line for panel in axes[0] for line in panel.get_legend_handles_labels()[0]}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
 
 
 def _by_cost(panel: Any, rows: Sequence[ArmFigures]) -> None:
     for name in dict.fromkeys(row.found for row in rows):
-        those = sorted((row for row in rows if row.found == name), key=lambda row: row.spent)
+        those = sorted((row for row in rows if row.found == name and row.spent > 0), key=lambda row: row.spent)
         _line(panel, name, [row.spent for row in those], those)
-    panel.set_xscale("symlog", linthresh=0.1)
-    panel.set_xlim(left=0)
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.xaxis.set_minor_locator(NullLocator())
 
 
 def _by_adoption(panel: Any, rows: Sequence[ArmFigures], usual: float) -> None:
@@ -74,5 +78,15 @@ def _line(panel: Any, name: str, across: Sequence[float], rows: Sequence[ArmFigu
     below = [row.averted.value - row.averted.low for row in rows]
     above = [row.averted.high - row.averted.value for row in rows]
     panel.errorbar(
-        across, middle, yerr=[below, above], label=name, color=COLOURS[name], marker="o", markersize=3, linewidth=1.2
+        across,
+        middle,
+        yerr=[below, above],
+        label=name,
+        color=COLOURS[name],
+        marker="o" if name.startswith("alerts") else "s",
+        markersize=3,
+        linestyle="-" if name.startswith("alerts") else "--",
+        linewidth=1.2,
+        elinewidth=0.8,
+        capsize=2,
     )

@@ -16,6 +16,7 @@ from simulations.epidemics.network import (
     TemporalNetwork,
     daily_durations,
     equal_durations,
+    mixed_evenly,
     recorded_days,
 )
 from simulations.epidemics.outbreak import NOBODY, Course, Outbreak, outbreaks, run_outbreak
@@ -166,12 +167,29 @@ def test_a_day_that_was_cut_short_is_left_out_of_the_loop():
 
 def test_networks_that_keep_less_keep_the_time_in_contact(school):
     total = school.seconds.sum()
+    assert mixed_evenly(school).seconds.sum() == pytest.approx(total)
     for less in (daily_durations(school), equal_durations(school)):
         assert less.seconds.sum() == pytest.approx(total)
         assert less.minutes().astype(bool).tolist() == school.minutes().astype(bool).tolist()
     assert daily_durations(school).minutes() == pytest.approx(school.minutes(), abs=1e-2)
     for day in equal_durations(school).minutes():
         assert np.ptp(day[day > 0]) < 1e-3
+    for day, full in zip(mixed_evenly(school).minutes(), school.minutes(), strict=True):
+        apart = ~np.eye(school.people, dtype=bool)
+        assert np.ptp(day[apart]) < 1e-3
+        assert day.sum() == pytest.approx(full.sum(), rel=1e-4)
+
+
+def test_a_contact_that_is_told_twice_is_one_contact():
+    once = [Contact(20 * n, "a", "b", "z", "z") for n in range(5)]
+    network = TemporalNetwork.of([*once, Contact(40, "b", "a", "z", "z")])
+    assert network.seconds.tolist() == [20.0] * 5
+
+
+def test_a_pair_of_two_kinds_of_places_infects_at_the_rate_of_both():
+    twice = TemporalNetwork.static(2, [0, 1], [1, 0], [400.0, 200.0], times_a_day=2)
+    once = TemporalNetwork.static(2, [0], [1], [600.0], times_a_day=2)
+    assert twice.seconds.tolist() == once.seconds.tolist() == [300.0, 300.0]
 
 
 def test_figures_of_known_courses():
@@ -232,6 +250,10 @@ def test_an_illness_that_cannot_be_is_refused(change, message):
         ({"window": np.array([0, 2, 1])}, "not in time order"),
         ({"window": np.array([0, 1, WINDOWS_A_DAY])}, "windows are 0 to 4319 in 1 days, got 0 to 4320"),
         ({"seconds": np.array([20.0, 0.0, 20.0])}, "not above 0"),
+        (
+            {"window": np.array([0, 7, 7]), "a": np.array([0, 1, 2]), "b": np.array([1, 2, 1])},
+            "a pair is twice in window 7: add its seconds up",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(change, message):

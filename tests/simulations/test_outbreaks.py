@@ -29,7 +29,10 @@ from simulations.epidemics.sources import (
     infectiousness,
 )
 from simulations.experiments.arms import Arm, ArmFigures, arms, at_equal_cost, follow_all
+from simulations.experiments.outbreak_folder import keep
+from simulations.experiments.outbreaks import measure
 from simulations.experiments.sensed import site_of
+from simulations.runs.folder import RunFolder
 from simulations.world.generator import World
 from simulations.world.radio import RadioModel
 
@@ -116,6 +119,21 @@ def test_an_interviewer_has_only_so_many_hours(school):
         for scenario in (one, many)
     )
     assert few < all_of_them
+    for run in range(5):
+        plenty, no_queue = (
+            respond(school, scenario, Response(source, per_case=50), seed=2, run=run)
+            for scenario, source in ((many, Interview()), (one, Interview(queue=False)))
+        )
+        assert plenty.course.exposed.tobytes() == no_queue.course.exposed.tobytes()
+
+
+def test_what_is_done_too_late_and_to_no_use_is_paid_for_too():
+    lonely = pair_site(1.0)
+    harmless = dataclasses.replace(SURE, disease=Disease(0.0, 1.0, 0.5))  # over before its symptoms are
+    for run in range(20):
+        found = respond(lonely, harmless, Response(Anybody(), per_case=2), seed=1, run=run)
+        assert found.course.infected.sum() == 1
+        assert (found.sent_home, found.in_vain, found.person_days) == (2, 2, 2 * harmless.quarantine_days)
 
 
 def test_the_same_seed_gives_the_same_outcome(school):
@@ -152,12 +170,39 @@ def test_an_alert_needs_its_minutes_on_one_day(minutes, found):
 def test_an_alert_weighs_days_by_infectiousness():
     far = Case(0, 12, 7)  # all days on which they met were 6 to 12 days before the symptoms
     assert names(Alerts("person").scores(far, known(pair_site(100.0)), np.random.default_rng(1))) == []
-    unknown = Case(0, None, 6)
+    early = Case(0, 8, 5)  # the last of these days was 4 before the symptoms, and counts 30 %
     for minutes, found in ((49.0, []), (51.0, [1, 2])):
-        assert names(Alerts("person").scores(unknown, known(pair_site(minutes)), np.random.default_rng(1))) == found
+        assert names(Alerts("person").scores(early, known(pair_site(minutes)), np.random.default_rng(1))) == found
 
 
-@pytest.mark.parametrize("days", [None, *range(-14, 15)])
+def test_without_symptoms_days_count_from_the_result_as_a_clinic_reports_it():
+    for minutes, found in ((14.0, []), (15.0, [1, 2])):
+        case = Case(0, None, 6)
+        assert names(Alerts("person").scores(case, known(pair_site(minutes)), np.random.default_rng(1))) == found
+
+
+def test_minutes_with_two_cases_on_one_day_add_up_as_in_a_nodes_store():
+    site, random = pair_site(10.0), np.random.default_rng(1)
+    both = known(site)
+    assert names(Alerts("person").scores(Case(1, 5, 6), both, random)) == []
+    assert names(Alerts("person").scores(Case(2, 5, 6), both, random)) == [0]
+    assert names(Alerts("person").scores(Case(2, 5, 6), known(site), random)) == []
+
+
+def test_an_alert_knows_nothing_but_what_nodes_heard_and_the_report():
+    site, case = pair_site(60.0), Case(0, 5, 6)
+    told = known(site)
+    deaf = dataclasses.replace(site, sensed={"person": np.zeros_like(site.sensed["person"])})
+    assert names(Alerts("person").scores(case, known(deaf), np.random.default_rng(1))) == []
+    # True contacts, zones, and who was infectious from when make no difference.
+    other = dataclasses.replace(site, minutes=np.zeros_like(site.minutes), zone=np.arange(4))
+    blind = dataclasses.replace(told, site=other, infectious_from=np.full(4, 9.0), exposures={})
+    found = Alerts("person").scores(case, told, np.random.default_rng(1))
+    assert (Alerts("person").scores(case, blind, np.random.default_rng(2)) == found).all()
+    assert names(found) == [1, 2]
+
+
+@pytest.mark.parametrize("days", range(-14, 15))
 def test_infectiousness_is_that_of_a_node(days):
     key = TemporaryExposureKey(bytes(16), 0, 144, ReportType.CONFIRMED_TEST, days_since_onset=days)
     assert infectiousness(Scoring(), days) == Scoring().weight(key)
@@ -176,6 +221,7 @@ def test_days_at_home_are_no_contacts():
     full = known(site)
     away = dataclasses.replace(full, here=[np.array([True, False, True, True])] * 8)
     for source in (Alerts("person"), EveryContact(), Interview()):
+        full, away = (dataclasses.replace(one, exposures={}) for one in (full, away))
         assert 1 in names(sum(source.scores(case, full, np.random.default_rng(n)) for n in range(20)))
         assert 1 not in names(sum(source.scores(case, away, np.random.default_rng(n)) for n in range(20)))
 
@@ -252,9 +298,30 @@ def test_equal_costs_lie_between_two_budgets(school):
         ArmFigures.of(school, arm, [outcome(left, days * school.network.people)] * 2, free)
         for left, days in ((6, 1), (2, 3))
     ]
-    assert at_equal_cost(rows, 2.0).value == pytest.approx(0.5)
-    assert at_equal_cost(rows, 0.5).value == pytest.approx(0.125)
-    assert at_equal_cost(rows, 3.1) is None
+    between, beyond = at_equal_cost(rows, 2.0), at_equal_cost(rows, 3.1)
+    assert (between.averted.value, between.spent) == (pytest.approx(0.5), 2.0)
+    assert (beyond.averted.value, beyond.spent) == (pytest.approx(0.75), 3.0)
+    assert at_equal_cost(rows, 0.9) is None
+
+
+def test_epidemic_curves_are_kept_in_a_run_folder(school, tmp_path):
+    figures, courses = measure(school, Scenario(longest_days=20), runs=2, seed=1)
+    assert [row.found for row in figures if row.action == "test" and not row.tests.value] == []
+    assert list(courses) == [
+        *("nobody", "class list", "interview", "alerts, zone", "alerts, room", "every contact", "random testing")
+    ]  # fmt: skip
+    folder, again = (
+        keep(tmp_path / name, school, Scenario(), courses, runs=2, draws=1, seed=1) for name in ("one", "two")
+    )
+    assert RunFolder.find([tmp_path / "one"]) == [folder]
+    assert (
+        folder.path.name == again.path.name != keep(tmp_path, school, SURE, courses, runs=2, draws=1, seed=1).path.name
+    )
+    for file in ("run.json", "experiment.toml", "rounds.parquet", "curves.parquet"):
+        assert (folder.path / file).read_bytes() == (again.path / file).read_bytes()
+    assert (folder.info.status, folder.info.settings["scenario.adoption"], folder.rounds.num_rows) == ("done", 0.6, 0)
+    rows = [row for row in folder.rows("curves") if row["curve"] == "nobody"]
+    assert rows[0] == {"curve": "nobody", "day": 0.0, "mean": 1.0, "low": 1.0, "high": 1.0}
 
 
 def test_there_is_an_arm_for_every_source_budget_and_adoption(school):
@@ -268,7 +335,7 @@ def test_there_is_an_arm_for_every_source_budget_and_adoption(school):
 def test_a_figure_is_drawn_the_same_again(school, tmp_path):
     from simulations.experiments.outbreaks_figure import draw
 
-    those = [arm for arm in arms(school, Scenario()) if arm.name != "nobody"]
+    those = arms(school, Scenario())[2::4]  # the reference budgets, and some adoptions
     rows = [ArmFigures.of(school, arm, [outcome(2, 10)] * 2, [outcome(6)] * 2) for arm in those]
     for name in ("one", "two"):
         draw(rows, tmp_path / name)
