@@ -1,6 +1,7 @@
 """Who is found after a case, by what could be known; what it costs, and what it averts."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -30,7 +31,7 @@ from simulations.epidemics.sources import (
 )
 from simulations.experiments.arms import Arm, ArmFigures, arms, at_equal_cost, follow_all
 from simulations.experiments.outbreak_folder import keep
-from simulations.experiments.outbreaks import measure
+from simulations.experiments.outbreaks import main, measure
 from simulations.experiments.sensed import site_of
 from simulations.runs.folder import RunFolder
 from simulations.world.generator import World
@@ -314,9 +315,8 @@ def test_epidemic_curves_are_kept_in_a_run_folder(school, tmp_path):
         keep(tmp_path / name, school, Scenario(), courses, runs=2, draws=1, seed=1) for name in ("one", "two")
     )
     assert RunFolder.find([tmp_path / "one"]) == [folder]
-    assert (
-        folder.path.name == again.path.name != keep(tmp_path, school, SURE, courses, runs=2, draws=1, seed=1).path.name
-    )
+    other = keep(tmp_path, school, SURE, courses, runs=2, draws=1, seed=1)
+    assert folder.path.name == again.path.name != other.path.name
     for file in ("run.json", "experiment.toml", "rounds.parquet", "curves.parquet"):
         assert (folder.path / file).read_bytes() == (again.path / file).read_bytes()
     assert (folder.info.status, folder.info.settings["scenario.adoption"], folder.rounds.num_rows) == ("done", 0.6, 0)
@@ -400,3 +400,16 @@ def test_in_the_real_ward_knowing_every_contact_beats_sending_anybody_home(socio
 
     assert averted(every).low > averted(alerted).value > averted(few).high > 0
     assert cost(every).high < cost(anybody).low
+
+
+@pytest.mark.slow
+def test_the_experiment_answers_without_any_data(tmp_path, capsys):
+    main(
+        None, runs=2, draws=1, all_arms=True, figure=tmp_path / "outbreaks.svg", out=tmp_path, json_file=tmp_path / "x"
+    )
+    said = capsys.readouterr().out
+    assert "averted at equal costs" in said
+    assert "generated ward, test" in said
+    assert len(RunFolder.find([tmp_path])) == 2
+    assert (tmp_path / "outbreaks.svg").stat().st_size > 1000
+    assert {row["found"] for row in json.loads((tmp_path / "x").read_text())} >= {"alerts, zone", "random testing"}
