@@ -12,7 +12,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Annotated
 
 import typer
@@ -91,13 +90,11 @@ def main(
     rows: list[ArmFigures] = []
     for name, contacts in contacts_of(paths, seed):
         site = site_of(name, contacts, radio, draws)
-        start = perf_counter()
         figures, courses = measure(site, scenario, runs=runs, seed=seed, processes=processes)
-        spent = (perf_counter() - start) * processes / (runs * (len(figures) + 1))
         free = EpidemicFigures.of(courses["nobody"])
         console.print(
-            f"{name}: {site.network.people} people, {site.network.days} days looped, {runs} runs "
-            f"of {spent * 1e3:.0f} ms; without a response R0 {free.r0}, outbreak {free.outbreak}, "
+            f"{name}: {site.network.people} people, {site.network.days} days looped, {runs} runs; "
+            f"without a response R0 {free.r0}, outbreak {free.outbreak}, "
             f"infected then {free.attack_rate}"
         )
         rows += figures
