@@ -47,9 +47,7 @@ class Arm:
     @property
     def is_reference(self) -> bool:
         """Whether its epidemic curve is kept."""
-        if self.response.source is None:
-            return self.response.tested_daily == REFERENCE_DAILY
-        return (self.response.action, self.response.per_case) == ("quarantine", REFERENCE)
+        return _is_reference(self.response.action, self.budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +82,11 @@ class ArmFigures:
     in_vain: Estimate
 
     @property
+    def is_reference(self) -> bool:
+        """Whether it is in the shorter table."""
+        return _is_reference(self.action, self.budget)
+
+    @property
     def spent(self) -> float:
         """Person-days of quarantine, or tests, for each person of the site."""
         return (self.tests if self.action == "test" else self.person_days).value / self.people
@@ -115,6 +118,10 @@ class ArmFigures:
                 [outcome.in_vain for outcome in outcomes], [outcome.sent_home for outcome in outcomes]
             ),
         )
+
+
+def _is_reference(action: Action, budget: str) -> bool:
+    return (action, budget) in (("quarantine", f"{REFERENCE} a case"), ("test", f"{REFERENCE_DAILY:.0%} a day"))
 
 
 def arms(site: Site, scenario: Scenario) -> list[Arm]:
