@@ -41,8 +41,8 @@ from simulations.world.radio import RadioModel, link_scans
 EQUAL_COSTS = {"quarantine": (1.0, 2.0, 4.0, 8.0), "test": (0.5, 1.0, 2.0, 4.0)}
 """Person-days of quarantine, and tests, for each person of a site, at which sources are compared."""
 
-NO_CURVES = frozenset({"anybody", "interview, no queue"})
-"""Left out where epidemic curves are kept: a figure with more lines than eight cannot be read."""
+NO_CURVES = frozenset({"anybody", "class list", "interview, no queue", "every contact"})
+"""Left out where epidemic curves are kept: their bands lie over each other, and few can be told apart."""
 
 
 def measure(
