@@ -7,26 +7,30 @@ is the ledger's total, which depends on the mechanisms that ran and not on the d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from edge.learning.dpsgd import DpSgdPlan, NotFinite, noised_metrics, train
+from edge.learning import dpsgd
+from edge.learning.dpsgd import DpSgdPlan, NotFinite, noised_metrics
 from edge.learning.masking import NOISE_WANTED, TERMS_IN_HAND
 from edge.learning.plain import PlainPlan, train_plainly
+from edge.learning.shared import SHARED_NOISE, Protection, RecordPlan, summed_examples
 from edge.learning.site import Refused, Site
 from edge.learning.tasks.task import Examples, Task, UnknownTask, load_task
 from edge.store.reading import reading_only
-from privacy.accounting.events import Event
+from privacy.accounting.events import SITE, Event
 from privacy.accounting.ledger import BudgetSpent
 from privacy.boundary.messages import Refusal
 from privacy.catalogue.columns import Mechanism
 from privacy.catalogue.use import Use
 from privacy.mechanisms.shared_noise import NoRoom, SharedNoise
+from privacy.secure_sum.terms import SumTerms
 
 PLAN_KEYS = {
     "noise-multiplier": "noise_multiplier",
@@ -39,11 +43,14 @@ PLAN_KEYS = {
 }
 """What a run may say in its `[train]` table, and the field of `DpSgdPlan` that it sets."""
 
-DP_SGD, SHARED_NOISE = "dp-sgd", "shared-noise"
-"""Values of `mechanism` in a `[train]` table; the first where it says nothing."""
 SITE_KEYS = {"epochs": "epochs", "batch-size": "batch_size", "learning-rate": "learning_rate"}
-NOISE_KEYS = {"noise-multiplier": "noise_multiplier", "clip-norm": "clip_norm"}
-"""With `mechanism = "shared-noise"`: fields of `PlainPlan` and of `SharedNoise`."""
+"""With `mechanism = "shared-noise"` and the site as its unit: fields of `PlainPlan`."""
+NOISE_KEYS = {"clip-norm": "clip_norm"}
+"""The same, and a field of `SharedNoise`."""
+RECORD_KEYS = {"clip-norm": "clip_norm", "learning-rate": "learning_rate", "lot-size": "lot_size"}
+"""With a record as its unit: fields of `RecordPlan`."""
+
+Made = TypeVar("Made")
 
 
 def app_for(site: Site) -> ClientApp:
@@ -53,8 +60,10 @@ def app_for(site: Site) -> ClientApp:
     @app.train()
     def train_round(message: Message, _context: Context) -> Message:
         config = _config(message)
-        if config.get("mechanism", DP_SGD) == SHARED_NOISE:
-            return train_site(site, message, _task(config), config)
+        protection = _protection(config, site.min_cohort)
+        if protection.shares:
+            train = train_site if protection.unit == SITE else train_records
+            return train(site, message, _task(config), config, protection)
         task, plan = _task(config), _plan(config)
         events = plan.events(task.unit_examples, task.unit) + plan.metrics_events(task.unit)
         entry = _reserve(site, message, events, TRAIN.of(task))
@@ -62,7 +71,7 @@ def app_for(site: Site) -> ClientApp:
         model = _model(task, message)
         metrics = _metrics(task, model, examples, plan)
         try:
-            outcome = train(model, examples.x, examples.y, task.loss, plan, task.unit_examples)
+            outcome = dpsgd.train(model, examples.x, examples.y, task.loss, plan, task.unit_examples)
         except NotFinite as why:
             raise Refused(Refusal.BAD_MODEL, str(why)) from why
         site.ledger.spend(entry)
@@ -83,39 +92,70 @@ def app_for(site: Site) -> ClientApp:
     return app
 
 
-def train_site(site: Site, message: Message, task: Task, config: ConfigRecord) -> Message:
+def train_site(site: Site, message: Message, task: Task, config: ConfigRecord, protection: Protection) -> Message:
     """Training whose whole update is the secret: plain SGD, bounded and noised on its way into a secure sum.
 
     Nothing else of the node's data is in the reply: no noised error, for that is noised for one unit alone.
     """
+    terms = _terms_in_hand()
+    plan = _made(PlainPlan, config, SITE_KEYS)
+    noise = _made(partial(SharedNoise, protection.noise_multiplier, cohort=protection.cohort), config, NOISE_KEYS)
+    model = _model(task, message)
+    entry = _reserve_shared(site, message, task, noise, terms)
+    examples = _examples(site, task)
+    state = train_plainly(model, examples.x, examples.y, task.loss, plan)
+    NOISE_WANTED.set(noise)
+    return _shared_reply(site, entry, message, {name: Array(values) for name, values in state.items()})
+
+
+def train_records(site: Site, message: Message, task: Task, config: ConfigRecord, protection: Protection) -> Message:
+    """Distributed DP-SGD: one step over all examples, noised for the task's own unit on its way into a secure sum.
+
+    The reply's arrays are those that came. The coded sum of clipped gradients goes into the share beside them, in whole
+    steps, see `edge.learning.shared`.
+    """
+    terms = _terms_in_hand()
+    if config.get("steps", 1) != 1 or config.get("sampling-rate", 1.0) != 1:
+        raise Refused(
+            Refusal.BAD_TASK, "where noise is shared, a round is one step over all examples: no steps, no sampling-rate"
+        )
+    plan = _made(RecordPlan, config, RECORD_KEYS)
+    largest = terms.plan.weight_bound
+    noise = _made(
+        partial(plan.noise, protection, task.unit, task.unit_examples, min(1.0, largest) / largest), config, {}
+    )
+    model = _model(task, message)
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        raise Refused(Refusal.BAD_MODEL, "a parameter of the model is not finite; ask for a good start model")
+    entry = _reserve_shared(site, message, task, noise, terms)
+    examples, arrays = _examples(site, task), dict(next(iter(message.content.array_records.values())).items())
+    code = terms.plan.code
+    NOISE_WANTED.set(summed_examples(model, examples.x, examples.y, task.loss, plan, noise, code, list(arrays)))
+    return _shared_reply(site, entry, message, arrays)
+
+
+def _terms_in_hand() -> SumTerms:
     terms = TERMS_IN_HAND.get()
     if terms is None:
         raise Refused(
             Refusal.BAD_TASK, f"{SHARED_NOISE} is for runs with [secure_sum]: alone, this noise is too little"
         )
-    plan, noise = _site_plan(config, site.min_cohort)
+    return terms
+
+
+def _reserve_shared(site: Site, message: Message, task: Task, noise: SharedNoise, terms: SumTerms) -> int:
     elements = sum(parameter.numel() for parameter in task.model().state_dict().values())
     try:
         events = [noise.event(terms.plan.code, elements)]
     except NoRoom as why:
         raise Refused(Refusal.BAD_TASK, str(why)) from why
-    entry = _reserve(site, message, events, SITE.of(task))
-    examples, model = _examples(site, task), _model(task, message)
-    state = train_plainly(model, examples.x, examples.y, task.loss, plan)
-    NOISE_WANTED.set(noise)
+    return _reserve(site, message, events, SHARED.of(task))
+
+
+def _shared_reply(site: Site, entry: int, message: Message, arrays: dict[str, Array]) -> Message:
     site.ledger.spend(entry)
-    arrays = ArrayRecord({name: Array(values) for name, values in state.items()})
     metrics = MetricRecord({"num-examples": 1.0, "epsilon": site.ledger.epsilon()})
-    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
-
-
-def _site_plan(config: ConfigRecord, cohort: int) -> tuple[PlainPlan, SharedNoise]:
-    plan: dict[str, Any] = {field: config[key] for key, field in SITE_KEYS.items() if key in config}
-    noise: dict[str, Any] = {field: config[key] for key, field in NOISE_KEYS.items() if key in config}
-    try:
-        return PlainPlan(**plan), SharedNoise(**noise, cohort=cohort)
-    except (TypeError, ValueError) as why:
-        raise Refused(Refusal.BAD_TASK, str(why)) from why
+    return Message(RecordDict({"arrays": ArrayRecord(arrays), "metrics": metrics}), reply_to=message)
 
 
 def _config(message: Message) -> ConfigRecord:
@@ -133,9 +173,21 @@ def _task(config: ConfigRecord) -> Task:
 
 
 def _plan(config: ConfigRecord) -> DpSgdPlan:
-    given: dict[str, Any] = {field: config[key] for key, field in PLAN_KEYS.items() if key in config}
+    return _made(DpSgdPlan, config, PLAN_KEYS)
+
+
+def _protection(config: ConfigRecord, cohort: int) -> Protection:
     try:
-        return DpSgdPlan(**given)
+        return Protection.of(config, cohort)
+    except (TypeError, ValueError) as why:
+        raise Refused(Refusal.BAD_TASK, str(why)) from why
+
+
+def _made(kind: Callable[..., Made], config: ConfigRecord, keys: Mapping[str, str]) -> Made:
+    """What a `[train]` table asks for, of one kind; its keys set fields of that."""
+    given: dict[str, Any] = {field: config[key] for key, field in keys.items() if key in config}
+    try:
+        return kind(**given)
     except (TypeError, ValueError) as why:
         raise Refused(Refusal.BAD_TASK, str(why)) from why
 
@@ -151,7 +203,7 @@ class _Kind:
 
 TRAIN = _Kind("train", (Mechanism.DP_SGD, Mechanism.NOISED_METRICS))
 EVALUATE = _Kind("evaluate", (Mechanism.NOISED_METRICS,))
-SITE = _Kind("train", (Mechanism.SHARED_NOISE,))
+SHARED = _Kind("train", (Mechanism.SHARED_NOISE,))
 
 
 def _examples(site: Site, task: Task) -> Examples:
@@ -180,6 +232,6 @@ def _model(task: Task, message: Message) -> torch.nn.Module:
 def _metrics(task: Task, model: torch.nn.Module, examples: Examples, plan: DpSgdPlan) -> MetricRecord:
     """Noised error of the model as it arrived, on this node's own examples."""
     with torch.no_grad():
-        errors = (task.forecast(model(examples.x)) - examples.y).abs()
+        errors = task.error(task.forecast(model(examples.x)), examples.y)
     noised = noised_metrics(errors.numpy(), task.error_bound, plan.metrics_noise_multiplier, task.unit_examples)
     return MetricRecord({"num-examples": 1.0, "error-sum": noised.error_sum, "error-count": noised.count})

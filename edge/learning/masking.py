@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Protocol
 
 import numpy as np
 import structlog
@@ -20,9 +21,9 @@ from edge.learning.site import Refused
 from privacy.boundary.arrays import NUMPY, array_view
 from privacy.boundary.flower import array_records, config_records, metric_records, with_content
 from privacy.boundary.messages import Refusal
-from privacy.mechanisms.shared_noise import NoRoom, SharedNoise
+from privacy.mechanisms.shared_noise import NoiseReport, NoRoom
 from privacy.secure_sum.exchange import Part
-from privacy.secure_sum.fixed_point import NotEncodable
+from privacy.secure_sum.fixed_point import FixedPoint, NotEncodable, Ring
 from privacy.secure_sum.sums import split
 from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, BadTerms, SumTerms
 from privacy.secure_sum.vector import VectorMismatch, contribution
@@ -33,8 +34,22 @@ App = Callable[[Message, Context], Message]
 
 TERMS_IN_HAND: ContextVar[SumTerms | None] = ContextVar("terms of the sum in hand", default=None)
 """The terms of the sum that the running app's reply will be part of, for apps that want to know."""
-NOISE_WANTED: ContextVar[SharedNoise | None] = ContextVar("noise for the share in hand", default=None)
-"""What an app sets to have its whole update bounded and noised before it is masked."""
+
+
+class Noise(Protocol):
+    """What makes an encoded update private: `SharedNoise` of a whole update, or `edge.learning.shared.NoisedSum`."""
+
+    def add(self, elements: Ring, code: FixedPoint) -> NoiseReport:
+        """Change the elements in place.
+
+        Raises:
+            NoRoom: the code has no room for the noise.
+        """
+        ...
+
+
+NOISE_WANTED: ContextVar[Noise | None] = ContextVar("noise for the share in hand", default=None)
+"""What an app sets to have its update made private before it is masked."""
 
 
 def terms_of(message: Message) -> SumTerms | None:

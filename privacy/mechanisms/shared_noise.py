@@ -1,12 +1,22 @@
-"""Site-level privacy by noise that nodes share: each adds a little, and their sum has enough.
+"""Privacy by noise that nodes share: each adds a little to its part of a secure sum, and the sum has enough.
 
-A node's whole update is bounded to norm C in steps of the secure sum's code, and gets discrete Gaussian noise of its
-own before it is masked. Nobody sees it alone (`privacy.secure_sum`); in a sum over at least `cohort` nodes of which a
-third may have dropped their noise or be in league with the centre, the noise of the others has standard deviation z C.
+A node's part is made of PIECES, each bounded to norm C in whole steps of the sum's code. Where the unit is the whole
+site there is one piece, the node's update; where it is a record, each training example's clipped gradient is a piece,
+and one unit touches at most k of them. Then each node adds discrete Gaussian noise of its own, before it is masked.
+Nobody sees it alone (`privacy.secure_sum`); in a sum over at least `cohort` nodes of which a third may have dropped
+their noise or be in league with the centre, the noise of the others has standard deviation z k C at least.
 
-Sums of discrete Gaussians are no discrete Gaussian, but nearly: Kairouz, Liu and Steinke 2021 (arXiv:2102.06387,
-theorem 1) bound what differs by tau, which for a sigma of many steps is far below any rounding. See `SharedGaussian`
-for what the ledger is charged.
+**Theorem.** Assume that in a sum at least `honest` nodes add their noise and do not tell it, that a unit is of one node
+and touches at most k of its pieces, and that a piece depends on its own example and on what is public alone. Then the
+sum is rho-concentrated DP for one unit added or removed, with the rho of `SharedGaussian(k C, sigma, honest, ...)`.
+
+Proof. All is in whole numbers. A coded piece has norm at most C steps: it is scaled to below C and truncated towards
+zero, which shortens every element. Pieces are added exactly, so a unit moves a node's sum by at most k C (it moves no
+other node's). Setting each element of the node's sum to a range moves two sums no further apart. To the sum of all
+nodes `honest` independent discrete Gaussians of sigma = ceil(z k C / sqrt(honest)) are added: theorem 1 of Kairouz, Liu
+and Steinke 2021 (arXiv:2102.06387) bounds what their sum differs from one discrete Gaussian by tau, which for a sigma
+of many steps is far below any rounding. The other nodes' noise, the ring's modulus and the decoding come after it. No
+floating point number is between the pieces and the sum, so there is no rounding to pay for.
 """
 
 from __future__ import annotations
@@ -15,13 +25,19 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from privacy.accounting.events import SITE, SharedGaussian
 from privacy.mechanisms.discrete_gaussian import MOST_SIGMA, sample
-from privacy.secure_sum.fixed_point import FixedPoint, Ring
+from privacy.secure_sum.fixed_point import EXACT, FixedPoint, Ring
 
 STRAY = 10.0
 """Noise of a sum further out than this many standard deviations does not happen (below 1e-22)."""
+SLACK = 1e-9
+"""Relative; of a norm that was worked out in float64."""
+
+Steps = NDArray[np.int64]
+"""Whole steps of a sum's code, signed."""
 
 
 class NoRoom(ValueError):
@@ -35,8 +51,8 @@ class NoiseReport:
     Attributes:
         noise_std: of the noise that this node added, in the unit of the update.
         sum_noise_std: of what is in the sum at least, in the same unit.
-        clipped: whether the update was longer than C.
-        snr: norm of the update over the expected norm of this node's noise.
+        clipped: whether the update was longer than C, or a sum of pieces beyond the code's range.
+        snr: norm of what went in over the expected norm of this node's noise.
     """
 
     noise_std: float
@@ -50,14 +66,18 @@ class SharedNoise:
     """The mechanism.
 
     Attributes:
-        noise_multiplier: z, noise of the sum over the most that one site moves it.
-        clip_norm: C, bound of a site's update.
+        noise_multiplier: z, noise of the sum over the most that one unit moves it.
+        clip_norm: C, bound of a piece.
         cohort: of how many nodes the helper makes a sum at least, as its own organisation promises.
+        unit: name of the privacy unit.
+        unit_pieces: k, how many pieces one unit touches at most; 1 where the unit is the whole site.
     """
 
     noise_multiplier: float
     clip_norm: float
     cohort: int
+    unit: str = SITE
+    unit_pieces: int = 1
 
     def __post_init__(self) -> None:
         for name in ("noise_multiplier", "clip_norm"):
@@ -65,11 +85,13 @@ class SharedNoise:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and above 0")
         if self.cohort < 2:
             raise ValueError(f"cohort {self.cohort}: noise is shared by at least 2 nodes")
+        if self.unit_pieces < 1 or (self.unit == SITE and self.unit_pieces > 1):
+            raise ValueError(f"unit_pieces {self.unit_pieces} of unit {self.unit!r}: at least 1, and 1 of a site")
 
     @property
     def honest(self) -> int:
         """Nodes whose noise is counted on: two thirds of the cohort."""
-        return self.cohort - self.cohort // 3
+        return honest_of(self.cohort)
 
     def sigma(self, code: FixedPoint) -> int:
         """Standard deviation of one node's noise, in steps of the code.
@@ -77,10 +99,9 @@ class SharedNoise:
         Raises:
             NoRoom: the sum could wrap around.
         """
-        bound = self.bound(code)
-        sigma = math.ceil(self.noise_multiplier * bound / math.sqrt(self.honest))
-        room = (1 << (code.bits - 1)) - code.most * bound
-        if sigma > MOST_SIGMA or STRAY * sigma * math.sqrt(code.most) > room:
+        sensitivity = self.sensitivity(code)
+        sigma = math.ceil(self.noise_multiplier * sensitivity / math.sqrt(self.honest))
+        if sigma > MOST_SIGMA or _range(sigma, code) < sensitivity:
             raise NoRoom(
                 f"noise of {sigma} steps a node does not fit the sum's code of {code.bits} bits for {code.most} nodes: "
                 "raise secure_sum.bound or secure_sum.bits, or lower the clip norm"
@@ -100,26 +121,79 @@ class SharedNoise:
             )
         return steps
 
+    def sensitivity(self, code: FixedPoint) -> int:
+        """The most that one unit moves the sum, Euclidean norm in steps of the code."""
+        return self.unit_pieces * self.bound(code)
+
     def event(self, code: FixedPoint, elements: int) -> SharedGaussian:
-        """What `add` costs, for the ledger: one site's whole update is the unit."""
-        return SharedGaussian(self.bound(code), self.sigma(code), self.honest, max(elements, 1), SITE)
+        """What `add` or `put` costs, for the ledger."""
+        return SharedGaussian(self.sensitivity(code), self.sigma(code), self.honest, max(elements, 1), self.unit)
 
     def add(self, elements: Ring, code: FixedPoint) -> NoiseReport:
-        """Bound an encoded update, and add this node's share of the noise, in place.
+        """Bound an encoded update, which is the one piece, and add this node's share of the noise, in place.
 
         Raises:
             NoRoom: see `sigma`.
         """
         sigma, bound = self.sigma(code), self.bound(code)
         signed = elements.view(np.dtype(f"i{code.bits // 8}"))
-        norm = float(np.linalg.norm(signed.astype(np.float64)))
-        # Truncated towards zero, so that what is left is within the bound exactly; the slack covers float64's rounding.
-        clipped = norm > bound * (1 - 1e-9)
+        values = signed.astype(np.float64)
+        norm = float(np.linalg.norm(values))
+        clipped = norm > bound * (1 - SLACK)
         if clipped:
-            signed[:] = np.trunc(signed * (bound * (1 - 1e-9) / norm)).astype(signed.dtype)
-        noise = sample(sigma, len(elements))
-        np.add(elements, noise.astype(np.int64).view(np.uint64).astype(elements.dtype), out=elements)
-        expected = sigma * math.sqrt(max(len(elements), 1))
-        return NoiseReport(
-            sigma * code.step, sigma * math.sqrt(self.honest) * code.step, clipped, min(norm, bound) / expected
-        )
+            signed[:] = _truncated(values, norm, bound).astype(signed.dtype)
+        _add_noise(elements, sigma)
+        return self._report(sigma, min(norm, bound), len(elements), code, clipped=clipped)
+
+    def coded(self, piece: NDArray[np.floating], code: FixedPoint) -> Steps:
+        """One piece in whole steps of the code; one that is not finite counts for nothing.
+
+        Args:
+            piece: [elements], in the unit of the update.
+        """
+        values = np.asarray(piece, np.float64) / code.step
+        norm = float(np.linalg.norm(values))
+        if not math.isfinite(norm):
+            return np.zeros(len(values), np.int64)
+        return _truncated(values, norm, self.bound(code)).astype(np.int64)
+
+    def put(self, total: Steps, elements: Ring, code: FixedPoint) -> NoiseReport:
+        """Write the sum of coded pieces and this node's share of the noise into `elements`.
+
+        Raises:
+            NoRoom: see `sigma`.
+        """
+        sigma = self.sigma(code)
+        most = _range(sigma, code)
+        kept = np.clip(total, -most, most)
+        elements[:] = kept.view(np.uint64).astype(elements.dtype)
+        _add_noise(elements, sigma)
+        clipped = bool((kept != total).any())
+        return self._report(sigma, float(np.linalg.norm(kept.astype(np.float64))), len(elements), code, clipped=clipped)
+
+    def _report(self, sigma: int, norm: float, elements: int, code: FixedPoint, *, clipped: bool) -> NoiseReport:
+        expected = sigma * math.sqrt(max(elements, 1))
+        return NoiseReport(sigma * code.step, sigma * math.sqrt(self.honest) * code.step, clipped, norm / expected)
+
+
+def honest_of(cohort: int) -> int:
+    """Nodes of a cohort whose noise is counted on: two thirds, rounded up."""
+    return cohort - cohort // 3
+
+
+def _range(sigma: int, code: FixedPoint) -> int:
+    """The largest step of one node's part that leaves the sum room for the noise of all; below 0 where none is left."""
+    noise = math.ceil(STRAY * sigma * math.sqrt(code.most))
+    return min(((1 << (code.bits - 1)) - 1 - noise) // code.most, EXACT)
+
+
+def _truncated(values: NDArray[np.float64], norm: float, bound: int) -> NDArray[np.float64]:
+    """Whole numbers towards zero of what is no longer than `bound`, exactly: the slack covers float64's rounding."""
+    most = bound * (1 - SLACK)
+    cut: NDArray[np.float64] = np.trunc(values * (most / norm) if norm > most else values)
+    return cut
+
+
+def _add_noise(elements: Ring, sigma: int) -> None:
+    noise = sample(sigma, len(elements))
+    np.add(elements, noise.view(np.uint64).astype(elements.dtype), out=elements)

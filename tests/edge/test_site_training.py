@@ -3,27 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
-from flwr.serverapp.strategy import FedAvg
+from summed_nodes import NODES, asked_alone, sites_in, summed_round
 
-from aggregator.strategies.secure_sum import SecureSum, SumSettings
-from aggregator.strategies.streaming import Streaming
-from edge.learning.app import app_for
 from edge.learning.plain import PlainPlan, train_plainly
-from edge.learning.site import Refused, Site
-from edge.learning.tasks.proximity import TASK
-from edge.proximity.closeness import Closeness
-from edge.proximity.session import Session, Step
-from edge.proximity.stats import Stats
-from edge.store.calibration import Calibrations
-from edge.store.database import Database
-from privacy.accounting.ledger import Budget, PrivacyLedger
-from privacy.boundary.flower import CENTRE, enter_run, set_message_id
+from edge.learning.site import Refused
+from privacy.boundary.flower import CENTRE, enter_run
 from privacy.boundary.messages import Refusal
 from privacy.catalogue.use import Use
 from simulations.summed import SummedFederation
 
-NODES = 6
 CONFIG = {
     "task": "proximity",
     "mechanism": "shared-noise",
@@ -32,7 +20,6 @@ CONFIG = {
     "epochs": 2,
     "learning-rate": 0.5,
 }
-SETTINGS = SumSettings("helper", bound=64.0)
 
 
 @pytest.fixture(autouse=True)
@@ -42,41 +29,12 @@ def _in_a_run():
 
 @pytest.fixture
 def sites(tmp_path):
-    found = []
-    for node in range(NODES):
-        connection = Database(tmp_path / f"{node}.db", bytes(32)).connect()
-        curve = Closeness.default().curve
-        for number in range(5):
-            steps = [
-                Step(metres, False, Stats.of_frames([round(curve.at(metres) + 30 + node)] * 20, 1, 1))
-                for metres in (0.5, 1.0, 2.0, 3.0, 4.0)
-            ]
-            Calibrations(connection).add(Session("hci0", "tag", float(number), tuple(steps)))
-        found.append(Site(connection, PrivacyLedger(connection, Budget(8.0, 1e-6, 14 * 86400.0)), min_cohort=6))
-    return found
-
-
-class Grid:
-    def get_node_ids(self):
-        return list(range(2, 2 + NODES))
-
-
-def start():
-    return ArrayRecord({name: Array(value.numpy()) for name, value in TASK.model().state_dict().items()})
-
-
-def rounds(federation, sites, config, number=1):
-    made = SecureSum(Streaming(FedAvg()), SETTINGS, federation)
-    asked = list(made.configure_train(number, start(), ConfigRecord(config), Grid()))
-    for place, task in enumerate(asked):
-        set_message_id(task, f"{number:016x}{place:016x}")
-    replies = [federation.answer(task, app_for(sites[task.metadata.dst_node_id - 2])) for task in asked]
-    return made.aggregate_train(number, replies)
+    return sites_in(tmp_path)
 
 
 def test_the_sum_has_the_promised_noise_around_the_mean_of_bounded_updates(tmp_path, sites):
     federation = SummedFederation(tmp_path, NODES, 3)
-    results = [rounds(federation, sites[:], {**CONFIG, "noise-multiplier": 8.0}, n) for n in range(1, 5)]
+    results = [summed_round(federation, sites[:], {**CONFIG, "noise-multiplier": 8.0}, n) for n in range(1, 5)]
     weights = np.concatenate([r[0]["linear.weight"].numpy().ravel() for r in results])
     # z C / nodes, over the share of the cohort that is counted on: 6 nodes' noise, of which 4 would do.
     assert 0.3 < weights.std() / (8.0 * 0.5 / NODES * np.sqrt(NODES / 4)) < 2.0
@@ -86,7 +44,7 @@ def test_the_sum_has_the_promised_noise_around_the_mean_of_bounded_updates(tmp_p
 
 def test_the_entry_names_the_mechanism_and_the_metrics_say_nothing_of_the_data(tmp_path, sites):
     federation = SummedFederation(tmp_path, NODES, 3)
-    _, metrics = rounds(federation, sites, CONFIG)
+    _, metrics = summed_round(federation, sites, CONFIG)
     assert set(metrics) == {"epsilon"}
     assert metrics["epsilon"] == pytest.approx(sites[0].ledger.epsilon(), abs=1e-6)
     (entry,) = sites[0].ledger.entries()
@@ -94,12 +52,6 @@ def test_the_entry_names_the_mechanism_and_the_metrics_say_nothing_of_the_data(t
     assert [mechanism.value for mechanism in use.mechanisms] == ["shared-noise"]
     assert use.objections() == []
     federation.close()
-
-
-def asked_alone(site, config):
-    message = Message(RecordDict({"arrays": start(), "config": ConfigRecord(config)}), 2, "train")
-    set_message_id(message, "0" * 32)
-    return app_for(site)(message, Context(1, 2, {}, RecordDict(), {}))
 
 
 def test_without_a_sum_it_is_refused_and_nothing_is_charged(sites):
@@ -113,7 +65,7 @@ def test_without_a_sum_it_is_refused_and_nothing_is_charged(sites):
 def test_plans_that_make_no_sense_are_refused(tmp_path, sites, wrong):
     federation = SummedFederation(tmp_path, NODES, 3)
     with pytest.raises(Refused) as no:
-        rounds(federation, sites, CONFIG | wrong)
+        summed_round(federation, sites, CONFIG | wrong)
     assert no.value.refusal is Refusal.BAD_TASK
     federation.close()
 

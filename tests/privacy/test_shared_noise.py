@@ -14,6 +14,8 @@ from privacy.secure_sum.fixed_point import FixedPoint
 
 CODE = FixedPoint(bound=64.0, bits=32, most=9)
 NOISE = SharedNoise(noise_multiplier=1.5, clip_norm=2.0, cohort=9)
+RECORDS = SharedNoise(noise_multiplier=1.5, clip_norm=0.5, cohort=9, unit="slot", unit_pieces=2)
+PIECES = st.lists(st.lists(st.floats(-3, 3), min_size=4, max_size=4), min_size=1, max_size=12)
 
 
 def test_two_thirds_of_a_cohort_have_the_whole_noise_together():
@@ -43,6 +45,54 @@ def test_no_update_moves_a_sum_by_more_than_its_bound(values, clip):
     assert report.clipped == (np.linalg.norm(plain) > noise.bound(CODE) * (1 - 1e-9))
     if not report.clipped:
         np.testing.assert_array_equal(left, plain)
+
+
+@given(PIECES, st.data())
+def test_a_unit_that_is_removed_moves_a_sum_of_pieces_by_no_more_than_is_charged(pieces, data):
+    """In whole steps and exactly, whatever the pieces: also past the code's range."""
+    coded = [RECORDS.coded(np.array(piece), CODE) for piece in pieces]
+    assert all((piece.astype(object) ** 2).sum() <= RECORDS.bound(CODE) ** 2 for piece in coded)
+    gone = data.draw(st.sets(st.integers(0, len(pieces) - 1), max_size=2))
+    many = data.draw(st.sampled_from([1, 10_000]))
+    rest = many * np.sum(coded, axis=0)
+    less = rest - np.sum([coded[place] for place in gone], axis=0, dtype=np.int64)
+    parts = [put_without_noise(RECORDS, total.astype(np.int64)) for total in (rest, less)]
+    assert ((parts[0] - parts[1]) ** 2).sum() <= RECORDS.sensitivity(CODE) ** 2
+    assert RECORDS.event(CODE, 4).sensitivity == RECORDS.sensitivity(CODE) == 2 * RECORDS.bound(CODE)
+
+
+def put_without_noise(noise, total):
+    elements = CODE.encode(np.zeros(len(total))).elements
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("privacy.mechanisms.shared_noise.sample", lambda sigma, n: np.zeros(n, np.int64))
+        noise.put(total, elements, CODE)
+    return elements.view(np.int32).astype(object)
+
+
+def test_two_thirds_of_a_cohort_have_the_noise_of_a_record_together():
+    n = 20_000
+    total = np.zeros(n, np.uint32)
+    for _ in range(RECORDS.honest):
+        elements = np.zeros(n, np.uint32)
+        report = RECORDS.put(np.full(n, -7, np.int64), elements, CODE)
+        total += elements
+    decoded = CODE.decode(total)
+    assert decoded.std() == pytest.approx(1.5 * 2 * 0.5, rel=6 / math.sqrt(2 * n))
+    assert report.sum_noise_std == pytest.approx(1.5 * 2 * 0.5, rel=1e-5)
+    assert abs(decoded.mean() + 6 * 7 * CODE.step) < 6 * 1.5 / math.sqrt(n)
+
+
+def test_a_sum_past_the_code_s_range_is_set_to_it_and_never_wraps_around():
+    far = np.array([2**40, -(2**40), 5], np.int64)
+    kept = put_without_noise(RECORDS, far)
+    assert kept[0] == -kept[1] > RECORDS.sensitivity(CODE)
+    assert kept[2] == 5
+    assert CODE.most * kept[0] + 10 * RECORDS.sigma(CODE) * math.sqrt(CODE.most) < 2**31
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_a_piece_that_is_not_finite_counts_for_nothing(odd):
+    assert not RECORDS.coded(np.array([odd, 0.1]), CODE).any()
 
 
 def test_the_report_says_how_much_noise_there_is():
@@ -93,7 +143,15 @@ def test_events_are_read_as_they_were_written_and_those_of_version_1_too():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"noise_multiplier": 0}, {"clip_norm": math.inf}, {"cohort": 1}, {"noise_multiplier": math.nan}]
+    "wrong",
+    [
+        {"noise_multiplier": 0},
+        {"clip_norm": math.inf},
+        {"cohort": 1},
+        {"noise_multiplier": math.nan},
+        {"unit_pieces": 0},
+        {"unit_pieces": 2},
+    ],
 )
 def test_a_mechanism_that_protects_nothing_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
