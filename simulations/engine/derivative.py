@@ -1,7 +1,7 @@
 """The derivative of a task's loss as a short program of tensor operations, written down once.
 
-Autograd takes as long for it at every step as for a layer: it builds a graph and starts its engine for a few element-wise
-operations.
+Autograd takes as long for it at every step as for a layer: it builds a graph and starts its engine for a few
+element-wise operations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ TRACED_AT, TRIED_AT = 3, 7
 
 @lru_cache(maxsize=8)
 def derivative_of(loss: Loss) -> Derivative:
-    """Of prediction [n], y [n] -> [n]; what cannot be written down goes by autograd."""
+    """The derivative of a loss, prediction [n], y [n] -> [n]; one that cannot be written down goes by autograd.
+
+    A loss is written down the first time that it is seen, so what it reads besides its arguments must stay as it is.
+    """
 
     def by_autograd(prediction: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         leaf = prediction.detach().requires_grad_()
@@ -36,7 +39,7 @@ def derivative_of(loss: Loss) -> Derivative:
         traced.graph.eliminate_dead_code()
         traced.recompile()
         written: Derivative = traced.forward
-        # A size or a value that was written down as it was while tracing shows with others.
+        # A size that was written down as it was while tracing shows with another.
         same = torch.equal(written(*_probe(TRIED_AT)), by_autograd(*_probe(TRIED_AT)))
     except Exception:  # whatever a task's loss does that a trace does not follow
         return by_autograd
