@@ -226,8 +226,12 @@ def in_one_line(why: ValidationError) -> str:
     for error in why.errors():
         # What follows a table's key names the branch of a union that was tried, which tells a reader nothing.
         key = ".".join(map(str, error["loc"][:2])) or "file"
-        given = "" if error["type"] in ("missing", "extra_forbidden") else f" (got {error['input']!r})"
-        wrong.setdefault(key, []).append(f"{error['msg'][0].lower()}{error['msg'][1:]}{given}")
+        says, given = f"{error['msg'][0].lower()}{error['msg'][1:]}", f" (got {error['input']!r})"
+        if error["type"] in ("missing", "extra_forbidden"):
+            given = ""
+        elif error["type"] == "value_error":  # a check of ours, which quotes what it has to
+            says, given = str(error["ctx"]["error"]), ""
+        wrong.setdefault(key, []).append(f"{says}{given}")
     return "; ".join(f"{key}: {_reason(reasons)}" for key, reasons in wrong.items())
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from privacy.logs import LogFormat, configure
 from simulations.attacks.cli import app as attack
@@ -140,7 +141,7 @@ def prepare(
 
 def fail(code: int, why: object) -> NoReturn:
     """One line that says what to do."""
-    err.print(f"[bold red]jaga-sim:[/] {why}", soft_wrap=True, highlight=False, markup=True)
+    err.print(f"[bold red]jaga-sim:[/] {escape(str(why))}", soft_wrap=True, highlight=False, markup=True)
     raise typer.Exit(code)
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 BAD_INPUT, RUN_FAILED, INTERRUPTED = 3, 5, 130
 
@@ -36,13 +38,15 @@ def run(
     """
     from simulations.runs.experiment import BadExperiment  # noqa: PLC0415  (torch and Flower take seconds to import)
     from simulations.runs.folder import BadRunFolder, RunFolder  # noqa: PLC0415
+    from simulations.runs.screen import RunScreen, summary  # noqa: PLC0415
     from simulations.runs.series import RunFailed, carry_out_all, orders  # noqa: PLC0415
     from simulations.runs.sweep import Sweep, examples  # noqa: PLC0415
 
     if listed or experiment is None:
+        table = Table.grid(padding=(0, 2))
         for name, path in examples().items():
-            what = path.read_text("utf-8").splitlines()[0].removeprefix("# ")
-            out.print(f"[bold]{name}[/]  {what}", highlight=False)
+            table.add_row(f"[bold]{name}[/]", escape(path.read_text("utf-8").splitlines()[0].removeprefix("# ")))
+        out.print(table, highlight=False)
         if experiment is None and not listed:
             _fail(BAD_INPUT, "name an experiment: one of these, or a file of your own")
         raise typer.Exit
@@ -50,27 +54,24 @@ def run(
         sweep = Sweep.read(experiment, change or ())
         todo = orders(sweep, folder, resume=resume)
         rounds = sum(order.experiment.experiment.rounds for order in todo)
-        from simulations.runs.screen import RunScreen, summary  # noqa: PLC0415
-
         if todo:
             with RunScreen(err, len(todo), rounds, live=live) as screen:
-                statuses = carry_out_all(todo, workers or os.cpu_count() or 1, screen.tell)
-        else:
-            statuses = {}
+                carry_out_all(todo, workers or os.cpu_count() or 1, screen.tell)
+        runs = [RunFolder(folder / one.run_name) for one in sweep.experiments]
+        there = [one for one in runs if (one.path / "run.json").exists()]
+        left = len(runs) - sum(one.info.status == "done" for one in there)
+        out.print(summary(there))
     except (BadExperiment, BadRunFolder) as why:
         _fail(BAD_INPUT, why)
-    except RunFailed as why:
+    except (RunFailed, OSError) as why:
         _fail(RUN_FAILED, why)
     except KeyboardInterrupt:
         _fail(INTERRUPTED, "stopped at once; --resume goes on from what was saved last")
-    runs = [RunFolder(folder / one.run_name) for one in sweep.experiments]
-    out.print(summary([one for one in runs if (one.path / "run.json").exists()]))
-    stopped = len(todo) - sum(status == "done" for status in statuses.values())
-    if stopped:
-        _fail(INTERRUPTED, f"stopped, {stopped} of {len(runs)} runs are not done: the same command with --resume")
+    if left:
+        _fail(INTERRUPTED, f"stopped, not done: {left} of {len(runs)} run(s); the same command with --resume goes on")
     out.print(f"jaga-sim report {folder} makes a page of all runs there", highlight=False, style="dim")
 
 
 def _fail(status: int, why: object) -> None:
-    err.print(f"[bold red]jaga-sim:[/] {why}", soft_wrap=True, highlight=False)
+    err.print(f"[bold red]jaga-sim:[/] {escape(str(why))}", soft_wrap=True, highlight=False)
     raise typer.Exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
@@ -16,11 +17,9 @@ from edge.learning.tasks.task import Examples, Task, UnknownTask, load_task
 from simulations.datasets.catalogue import BadData, load
 from simulations.datasets.federated import FederatedData
 from simulations.engine.bench import State
-from simulations.runs.experiment import AttackersTable, BadExperiment, DataTable, TaskTable
+from simulations.runs.experiment import WORLD, AttackersTable, BadExperiment, DataTable, TaskTable
 from simulations.world.federated import federate
 from simulations.world.pretraining import pretrain_public_model
-
-WORLD = "world"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +89,8 @@ def _load(data: DataTable, key: str) -> FederatedData:
         return load(source, data.folder)
     except BadData as why:
         raise BadExperiment(f"data.{key}: {why}, or write world") from why
-    except (ImportError, AttributeError, TypeError, ValueError) as why:
-        raise BadExperiment(f"data.{key}: {source} cannot be used: {why}") from why
+    except Exception as why:  # whatever somebody's own function does
+        raise BadExperiment(f"data.{key}: {source} cannot be used: {type(why).__name__}: {why}") from why
 
 
 def _own(source: str) -> FederatedData:
@@ -108,18 +107,29 @@ def _start(task: Task, start: str) -> State:
         return fresh
     if start == "public":
         try:
-            return pretrain_public_model(task, 0)
+            return dict(_public(task.name))
         except Exception as why:
             raise BadExperiment(
-                f"task.start: generated worlds cannot pre-train {task.name} ({why}): write fresh, or a file"
+                f"task.start: the records of generated worlds are none of {task.name}'s: write fresh, or a file"
             ) from why
     try:
         state: State = load_file(Path(start))
     except (OSError, SafetensorError) as why:
         raise BadExperiment(f"task.start: {start}: {why}; write fresh, public, or a file of safetensors") from why
-    if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in fresh.items()}:
-        raise BadExperiment(f"task.start: the arrays of {start} are not those of {task.name}'s model")
-    return state
+    found, needed = _layout(state), _layout(fresh)
+    if found != needed:
+        raise BadExperiment(f"task.start: {start} holds {found}, and the model of {task.name} is {needed}")
+    return {name: state[name] for name in fresh}
+
+
+def _layout(state: State) -> str:
+    return ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in sorted(state.items())) or "none"
+
+
+@lru_cache
+def _public(task: str) -> State:
+    """It is the same in all runs, and takes seconds."""
+    return pretrain_public_model(load_task(task), 0)
 
 
 def _mirrored(examples: Examples) -> Examples:

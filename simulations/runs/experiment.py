@@ -15,8 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from aggregator.config import Scalar, SecureSumTable, in_one_line
 
+WORLD = "world"
+"""Source of data that are generated."""
 DIGITS = 12
 """Of the digest in a run's name."""
+UNITS = {"dp-sgd": ("record",), "shared-noise": ("record", "site"), "none": ()}
+"""What each mechanism can hide, the first where nothing is said."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -33,22 +37,23 @@ class ExperimentTable(_Table):
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     rounds: Annotated[int, Field(ge=1, le=100_000)]
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
 
 
 class DataTable(_Table):
     """`[data]`: a data set by name (`jaga-sim data list`), `world`, or `module:function` of one's own.
 
-    `folder` is where its files are. `kind`, `sites`, `days` and `world_seed` are of the generated world. `test_on`
-    names another data set: the model that learns from `source` is tested on that one's held-out records.
+    `folder` is where its files are. `kind`, `sites`, `days` and `world_seed` are of the generated world; where no
+    `world_seed` is said, every seed has a world of its own, and what differs between seeds is more than noise.
+    `test_on` names another data set: the model that learns from `source` is tested on that one's held-out records.
     """
 
-    source: Annotated[str, Field(min_length=1)] = "world"
+    source: Annotated[str, Field(min_length=1)] = WORLD
     folder: Annotated[Path, Field(strict=False)] | None = None
     kind: Literal["school", "ward"] = "school"
     sites: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     days: Annotated[int, Field(ge=2, le=60)] = 4
-    world_seed: Annotated[int, Field(ge=0)] = 0
+    world_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     test_on: str | None = None
 
 
@@ -85,15 +90,23 @@ class StrategyTable(_Table):
 class PrivacyTable(_Table):
     """`[privacy]`: by which mechanism, for what budget, and what is protected.
 
-    `dp-sgd` noises on each node; `shared-noise` has nodes share the noise of a secure sum; `none` adds none. `unit` is
-    what the noise of `shared-noise` hides: a `record` (the task's privacy unit) or the whole `site`. `epsilon` is for
-    one record's lifetime, at `delta`: the whole run.
+    `dp-sgd` noises on each node, and hides a `record` (the task's privacy unit); `shared-noise` has nodes share the
+    noise of a secure sum, and hides a `record` or, where `unit` says so, the whole `site`; `none` adds none.
+    `epsilon` is for one record's lifetime, at `delta`: the whole run.
     """
 
     mechanism: Literal["dp-sgd", "shared-noise", "none"] = "dp-sgd"
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
-    unit: Literal["record", "site"] = "record"
+    unit: Literal["record", "site"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unit_follows(cls, said: Any) -> Any:
+        if isinstance(said, Mapping) and "unit" not in said:
+            units = UNITS.get(str(said.get("mechanism", "dp-sgd")))
+            return {**said, "unit": units[0] if units else None}
+        return said
 
 
 class AvailabilityTable(_Table):
@@ -140,17 +153,31 @@ class Experiment(_Table):
     task: TaskTable = TaskTable()
     train: TrainTable = TrainTable()
     strategy: StrategyTable = StrategyTable()
-    privacy: PrivacyTable = PrivacyTable()
+    privacy: PrivacyTable = PrivacyTable(unit="record")
     secure_sum: SecureSumTable | None = None
     availability: AvailabilityTable = AvailabilityTable()
     attackers: AttackersTable = AttackersTable()
     personal: PersonalTable = PersonalTable()
     evaluation: EvaluationTable = EvaluationTable()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_world_for_each_seed(cls, settings: Any) -> Any:
+        match settings:
+            case {"experiment": {**of_run}, **tables}:
+                data = tables.get("data", {})
+                if isinstance(data, Mapping) and _has_a_world(data) and "world_seed" not in data:
+                    return {**settings, "data": {**data, "world_seed": of_run.get("seed", 1)}}
+        return settings
+
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.privacy.mechanism == "shared-noise" and self.secure_sum is None:
             raise ValueError("privacy.mechanism: shared-noise needs a table [secure_sum]: alone, this noise is little")
+        can, said = UNITS[self.privacy.mechanism], self.privacy.unit
+        if said not in (can or (None,)):
+            hides = " or ".join(can) or "nothing"
+            raise ValueError(f"privacy.unit: {self.privacy.mechanism} can hide {hides}, and {said} is asked")
         return self
 
     @classmethod
@@ -163,7 +190,7 @@ class Experiment(_Table):
         try:
             return cls.model_validate(settings)
         except ValidationError as why:
-            raise BadExperiment(in_one_line(why)) from why
+            raise BadExperiment(in_one_line(why).removeprefix("file: ")) from why
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """As TOML has them: no `None`, no empty table, paths as text."""
@@ -186,3 +213,7 @@ class Experiment(_Table):
         """Name of the run's folder: equal settings, equal name."""
         digest = hashlib.sha256(msgspec.json.encode(self.tables(), order="sorted")).hexdigest()
         return f"{self.experiment.name}-{digest[:DIGITS]}"
+
+
+def _has_a_world(data: Mapping[str, Any]) -> bool:
+    return WORLD in (data.get("source", WORLD), data.get("test_on"))

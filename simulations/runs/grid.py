@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NamedTuple, NoReturn, cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -12,16 +12,29 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from privacy.boundary.arrays import array_view
-from privacy.boundary.flower import FlowerRun, array_records, with_content
+from privacy.boundary.flower import FlowerRun, array_records, metric_records, with_content
 from simulations.engine.bench import State
 
 FIRST_NODE = 2
 """Node numbers of Flower begin above the server's own."""
 WEIGHT = "num-examples"
 
-Trained = list[tuple[dict[str, NDArray[np.float32]], int]]
-"""Parameters and number of nodes of each reply."""
-Train = Callable[[State, NDArray[np.int64]], Trained]
+
+class Answer(NamedTuple):
+    """A reply to be.
+
+    Attributes:
+        node: index of whom it comes from; of a group, of one in it.
+        parameters: after training, or the mean of a group's.
+        nodes: for how many nodes it stands.
+    """
+
+    node: int
+    parameters: dict[str, NDArray[np.float32]]
+    nodes: int
+
+
+Train = Callable[[State, NDArray[np.int64]], list[Answer]]
 
 
 class NotSimulated(NotImplementedError):
@@ -63,8 +76,8 @@ class SimulatedGrid(Grid):
             state = model_of(arrays)
             nodes = np.array([message.metadata.dst_node_id - FIRST_NODE for message in together], np.int64)
             self.asked.update(nodes.tolist())
-            trained = self.train(state, nodes)
-            replies += [reply(to, *one) for to, one in zip(together, trained, strict=False)]
+            to = dict(zip(nodes.tolist(), together, strict=True))
+            replies += [reply(to[one.node], one.parameters, one.nodes) for one in self.train(state, nodes)]
         return replies
 
     def set_run(self, run: FlowerRun) -> None:
@@ -89,6 +102,11 @@ def reply(to: Message, parameters: dict[str, NDArray[np.float32]], nodes: int) -
     arrays = ArrayRecord({name: Array(values) for name, values in parameters.items()})
     content = RecordDict({"arrays": arrays, "metrics": MetricRecord({WEIGHT: float(nodes)})})
     return with_content(Message(RecordDict({"config": ConfigRecord()}), reply_to=to), content)
+
+
+def nodes_of(answer: Message) -> int:
+    """For how many nodes a reply stands."""
+    return int(cast("float", metric_records(answer.content)["metrics"][WEIGHT]))
 
 
 def model_of(record: ArrayRecord) -> dict[str, NDArray[np.float32]]:

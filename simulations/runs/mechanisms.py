@@ -72,8 +72,10 @@ def mechanism(settings: Experiment, task: Task, elements: int, code: FixedPoint 
                 if code is None or settings.secure_sum is None:
                     raise BadExperiment("privacy.mechanism: shared-noise needs a table [secure_sum]")
                 return _shared(settings, task, elements, code, given)
-    except (NoiseNotFound, NoRoom) as why:
+    except NoiseNotFound as why:
         raise BadExperiment(f"privacy.epsilon: {why}") from why
+    except NoRoom as why:
+        raise BadExperiment(f"secure_sum.bound: {why}") from why
     except ValueError as why:
         raise BadExperiment(f"train: {why}") from why
 
@@ -92,7 +94,7 @@ def _dp_sgd(settings: Experiment, task: Task, given: dict[str, Any]) -> Mechanis
 def _shared(settings: Experiment, task: Task, elements: int, code: FixedPoint, given: dict[str, Any]) -> Mechanism:
     """Nodes share the noise of a secure sum: of a record (distributed DP-SGD), or of a whole site."""
     privacy, cohort = settings.privacy, settings.secure_sum.min_cohort if settings.secure_sum else 0
-    rounds, unit = settings.experiment.rounds, privacy.unit
+    rounds, unit = settings.experiment.rounds, privacy.unit or RECORD
     protection = Protection.within(SHARED_NOISE, unit, privacy.epsilon, privacy.delta, rounds, cohort)
     training: LocalTraining
     if unit == RECORD:

@@ -96,6 +96,20 @@ class Updates:
         return noised
 
 
+class GroupMean(NamedTuple):
+    """What a strategy is given of one group.
+
+    Attributes:
+        group: its number.
+        parameters: float32, of the shapes of the base.
+        nodes: whose mean it is.
+    """
+
+    group: int
+    parameters: dict[str, NDArray[np.float32]]
+    nodes: int
+
+
 @dataclass(slots=True)
 class GroupMeans:
     """Adds pieces up, and makes a mean of each group.
@@ -108,19 +122,21 @@ class GroupMeans:
     base: State
     code: FixedPoint | None
 
-    def of(self, parts: Iterable[PartialSums]) -> list[tuple[dict[str, NDArray[np.float32]], int]]:
-        """Mean parameters and number of nodes of each group, in the order of the groups' numbers."""
+    def of(self, parts: Iterable[PartialSums]) -> list[GroupMean]:
+        """In the order of the groups' numbers."""
         totals: dict[int, NDArray[np.float64]] = {}
         counts: dict[int, int] = {}
         for part in parts:
             for group, total, count in zip(part.groups.tolist(), part.totals, part.counts.tolist(), strict=True):
                 totals[group] = totals[group] + total if group in totals else total
                 counts[group] = counts.get(group, 0) + count
-        return [(self._parameters(totals[group] / counts[group]), counts[group]) for group in sorted(totals)]
+        return [GroupMean(group, self._mean(totals[group], counts[group]), counts[group]) for group in sorted(totals)]
 
-    def _parameters(self, update: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
-        if self.code is not None:
-            update = np.clip(update * self.code.step, -self.code.bound, self.code.bound)
+    def _mean(self, total: NDArray[np.float64], count: int) -> dict[str, NDArray[np.float32]]:
+        if self.code is None:
+            update = total / count
+        else:  # in this order, as `privacy.secure_sum.vector.mean` does it: another one rounds otherwise
+            update = np.clip(total * self.code.step / count, -self.code.bound, self.code.bound)
         found, at = {}, 0
         for name, base in self.base.items():
             changed = base.astype(np.float64) + update[at : at + base.size].reshape(base.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -15,7 +16,7 @@ import torch
 from aggregator.strategies.state import UnsavableStrategy
 from simulations.runs.data import Scene, open_scene
 from simulations.runs.experiment import DataTable, Experiment, TaskTable
-from simulations.runs.folder import RunFolder, RunInfo, Status
+from simulations.runs.folder import BadRunFolder, RunFolder, RunInfo, Status
 from simulations.runs.simulation import Row, Simulation
 
 SAVED_EVERY_S = 10.0
@@ -59,21 +60,27 @@ def carry_out(
     workers = min(order.workers, 1 + len(scene.training) // WORTH_A_WORKER)
     with Simulation(settings, scene, workers=workers, checkpoint=folder.checkpoint) as simulation:
         folder.write_settings(settings.tables())
-        simulation.tables.timings = folder.rows("timings") if simulation.round else []
+        simulation.tables.timings = [row for row in folder.rows("timings") if row["round"] <= simulation.round]
         for row in simulation.tables.rounds:
             on_round(row)
         info = _info(order, scene)
         saved = time.monotonic()
         _save(folder, simulation, _as_it_is(info, "running", simulation))
-        for row in simulation.rounds():
-            on_round(row)
-            if stopped():
-                break
-            if time.monotonic() - saved > SAVED_EVERY_S:
-                _save(folder, simulation, _as_it_is(info, "running", simulation))
-                saved = time.monotonic()
-        status: Status = "done" if simulation.done else "stopped"
-        _save(folder, simulation, _as_it_is(info, status, simulation))
+        try:
+            for row in simulation.rounds():
+                on_round(row)
+                if stopped():
+                    break
+                if time.monotonic() - saved > SAVED_EVERY_S:
+                    _save(folder, simulation, _as_it_is(info, "running", simulation))
+                    saved = time.monotonic()
+            status: Status = "done" if simulation.done else "stopped"
+            _save(folder, simulation, _as_it_is(info, status, simulation))
+        except Exception as why:
+            with suppress(OSError, BadRunFolder):  # what is there stays; the first error is the one to tell
+                note = f"{type(why).__name__}: {why}"
+                folder.write_info(msgspec.structs.replace(folder.info, status="failed", note=note))
+            raise
         return status
 
 

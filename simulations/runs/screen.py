@@ -11,6 +11,7 @@ from typing import Self
 import plotext
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -51,6 +52,8 @@ class RunScreen:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._shown.stop()
+        if not self._console.is_terminal:
+            self._console.line()  # rich ends the last line in terminals alone
 
     def tell(self, told: Told) -> None:
         """A row of a run."""
@@ -88,11 +91,16 @@ def chart(errors: dict[str, dict[int, float]], width: int) -> Text:
 
 
 def summary(folders: list[RunFolder]) -> Table:
-    """Where each run ended: the last judged round beside persistence, the start model and the central one."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    """Where each run ended: the last judged round beside persistence, the start model and the central one.
+
+    Of a folder's name only the end is shown: it begins with the experiment's.
+    """
+    name = folders[0].info.name if folders else ""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=f"folders: {escape(name)}-…")
+    table.caption_justify = "left"
     for title in ("settings", "round", "error", "baseline", "central", "gap closed", "epsilon", "folder"):
         left = title in ("settings", "folder")
-        table.add_column(title, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+        table.add_column(title, justify="left" if left else "right", no_wrap=title != "settings", overflow="fold")
     for folder in folders:
         info = folder.info
         judged = [row for row in folder.rows("rounds") if row["error"] is not None]
@@ -103,12 +111,12 @@ def summary(folders: list[RunFolder]) -> Table:
         error, baseline, central = (last[f"{name}error"] for name in ("", "baseline_", "central_"))
         gap = (baseline - error) / (baseline - central) if baseline != central else math.nan
         table.add_row(
-            differs or f"seed {info.seed}",
-            f"{last['round']}" + ("" if info.status == "done" else f" ({info.status})"),
+            escape(differs) or f"seed {info.seed}",
+            f"{last['round']}" if info.status == "done" else f"{last['round']}, {info.status}",
             *(_figure(value, ".3f") for value in (error, baseline, central)),
             _figure(gap, ".0%"),
             _figure(last["epsilon"], ".2f"),
-            folder.path.name,
+            folder.path.name.rpartition("-")[2],
         )
     return table
 

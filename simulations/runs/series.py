@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -20,6 +21,8 @@ from simulations.runs.folder import RunFolder, Status
 from simulations.runs.runner import Order, carry_out
 from simulations.runs.simulation import Row
 from simulations.runs.sweep import Sweep
+
+GOODBYE_S = 5.0
 
 
 class Told(NamedTuple):
@@ -50,7 +53,12 @@ def orders(sweep: Sweep, out: Path, *, resume: bool) -> list[Order]:
             )
         if not there or folder.info.status != "done":
             left.append(Order(experiment, folder, sweep.swept))
-    return left
+    return sorted(left, key=_scene)
+
+
+def _scene(order: Order) -> str:
+    """Runs that share their data come one after the other, so that those are made once."""
+    return order.experiment.data.model_dump_json() + order.experiment.task.model_dump_json()
 
 
 def carry_out_all(todo: Sequence[Order], workers: int, tell: Callable[[Told], None]) -> dict[Path, Status]:
@@ -102,7 +110,8 @@ def _at_once(todo: Sequence[Order], workers: int, tell: Callable[[Told], None], 
                 raise
     finally:
         news.put(None)
-        teller.join()
+        teller.join(GOODBYE_S)  # a worker that was killed while it told something may hold the queue for ever
+        news.cancel_join_thread()
     return found
 
 
@@ -114,6 +123,14 @@ def _enter(news: Any, stop: Event) -> None:
     global _NEWS, _STOP
     _NEWS, _STOP = news, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells its workers to stop
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody: its workers would go on, and write into folders that others resume."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _carry_out(order: Order) -> Status | None:

@@ -30,6 +30,7 @@ from aggregator.strategies.state import restore, snapshot
 from aggregator.strategies.streaming import NotLinear, Streaming
 from edge.learning.plain import PlainPlan
 from privacy.boundary.flower import CENTRE, enter_run
+from privacy.secure_sum.fixed_point import FixedPoint
 from privacy.secure_sum.vector import Plan
 from simulations.engine.bench import State
 from simulations.engine.cohort import CohortExamples
@@ -37,7 +38,7 @@ from simulations.engine.engine import Engine
 from simulations.engine.local import LayersOnly, PlainTraining
 from simulations.runs.data import Scene, liars
 from simulations.runs.experiment import BadExperiment, Experiment
-from simulations.runs.grid import SimulatedGrid, Trained, model_of
+from simulations.runs.grid import Answer, SimulatedGrid, model_of, nodes_of
 from simulations.runs.judging import Judge, SiteErrors
 from simulations.runs.mechanisms import mechanism
 from simulations.runs.replies import GroupMeans, Updates
@@ -93,13 +94,13 @@ class Simulation:
         self._arrays = ArrayRecord({name: Array(value) for name, value in scene.start.items()})
         self._elements = sum(value.size for value in scene.start.values())
         self._sum = settings.secure_sum
-        self._plan = None if self._sum is None else Plan(self._sum.bound, self.nodes, self._sum.bits)
+        self._strategy, self._linear = _strategy(settings, self.nodes)
         try:
-            self._code = None if self._plan is None else self._plan.code
+            code = self._code(_asks(self._strategy, self.nodes))
         except ValueError as why:
             raise BadExperiment(f"secure_sum.bits: {why}") from why
-        self.mechanism = mechanism(settings, scene.task, self._elements, self._code)
-        self._strategy, self._linear = _strategy(settings, self.nodes)
+        self.mechanism = mechanism(settings, scene.task, self._elements, code)
+        self._layers = _layers(settings, scene)
         rng = np.random.default_rng([settings.experiment.seed, LIARS])
         self._lies = liars(settings.attackers, self.nodes, rng)
         self._taken_part = np.zeros(self.nodes, np.int64)
@@ -166,7 +167,8 @@ class Simulation:
         if learnt is not None:
             self._arrays = ArrayRecord({name: Array(value) for name, value in model_of(learnt).items()})
         self._taken_part += answered
-        noise_std = self._noise_std(int(answered.sum()))
+        summed = sum(nodes_of(one) for one in replies)
+        noise_std = self._noise_std(summed, len(grid.asked))
         moved = np.concatenate([(v - before[n]).ravel() for n, v in model_of(self._arrays).items()])
         expected = noise_std * self._elements**0.5
         down, up = self._bytes
@@ -186,8 +188,8 @@ class Simulation:
         self.tables.rounds.append(row)
         return row
 
-    def _train(self, state: State, asked: NDArray[np.int64], answered: NDArray[np.bool_]) -> Trained:
-        """What comes back from those that were asked: a reply a node, or a group."""
+    def _train(self, state: State, asked: NDArray[np.int64], answered: NDArray[np.bool_]) -> list[Answer]:
+        """What comes back from those that were asked: an answer a node, or a group."""
         there = asked[self._rng(ABSENT).random(self.nodes)[asked] < self.settings.availability.share]
         answered[there] = True
         groups = self._groups(asked, there)
@@ -199,28 +201,39 @@ class Simulation:
             flips = self.settings.attackers.kind == "sign-flip"
             factors[self._lies[there]] = -1.0 if flips else self.settings.attackers.factor
         seed = (self.settings.experiment.seed, NOISE, self.round)
-        updates = Updates(state, groups, factors, self._code, self.mechanism.shared, seed)
+        code = self._code(len(asked))
+        updates = Updates(state, groups, factors, code, self.mechanism.shared, seed)
         training = (self.settings.experiment.seed, ROUND, self.round)
         parts = self._engine.train(state, self.mechanism.training, training, updates, there)
-        return GroupMeans(state, self._code).of(parts)
+        of = dict(zip(groups[::-1].tolist(), there[::-1].tolist(), strict=True))
+        least = 1 if self._sum is None else self._sum.min_cohort
+        means = GroupMeans(state, code).of(parts)
+        return [Answer(of[mean.group], mean.parameters, mean.nodes) for mean in means if mean.nodes >= least]
 
     def _groups(self, asked: NDArray[np.int64], there: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The group of each that answered; -1 where its group is lost."""
+        """The group of each that answered; -1 where its group is lost. One group for a strategy that averages: it is
+        given the sum of all groups' sums."""
         if self._sum is None:
-            return np.zeros(len(there), np.int64) if self._linear else np.arange(len(there))
+            return np.zeros(len(there), np.int64) if self._linear else there
         size = self._sum.group_size or (MOST_OF_A_GROUP if self._linear else self._sum.min_cohort)
         put = spread(self._rng(GROUPS).permutation(asked).tolist(), size)
         of = np.array([put[int(node)] for node in there], np.int64)
         into = merged({int(g): int((of == g).sum()) for g in np.unique(of)}, self._sum.min_cohort)
-        return np.array([into.get(int(group), -1) for group in of], np.int64)
+        found = np.array([into.get(int(group), -1) for group in of], np.int64)
+        return np.minimum(found, 0) if self._linear else found
 
-    def _noise_std(self, answered: int) -> float:
-        """Of the noise on an element of the mean update; 0 without noise."""
-        if not answered:
+    def _code(self, asked: int) -> FixedPoint | None:
+        """How updates are coded in a round that asks so many nodes; None without a sum."""
+        return None if self._sum is None else Plan(self._sum.bound, max(asked, 1), self._sum.bits).code
+
+    def _noise_std(self, summed: int, asked: int) -> float:
+        """Of the noise on an element of the mean update of so many nodes; 0 without noise."""
+        if not summed:
             return 0.0
-        if self.mechanism.shared is not None and self._code is not None:
-            return self.mechanism.shared.sigma(self._code) * self._code.step / math.sqrt(answered)
-        return self.mechanism.own_noise_std / math.sqrt(answered)
+        code = self._code(asked)
+        if self.mechanism.shared is not None and code is not None:
+            return self.mechanism.shared.sigma(code) * code.step / math.sqrt(summed)
+        return self.mechanism.own_noise_std / math.sqrt(summed)
 
     # --- judging -----------------------------------------------------------------------------------------------------
 
@@ -246,7 +259,7 @@ class Simulation:
 
     def _judged(self, model: State, *, last: bool) -> Row:
         errors, personal = self._judge.of(model), None
-        if last and self.settings.personal.layers:
+        if last and self._layers:
             personal = self._judge.of_each(self._personal(model))
         self._note_sites(errors, personal)
         row: Row = {"error": errors.mean, **self._references}
@@ -264,15 +277,8 @@ class Simulation:
     def _personal(self, model: State) -> Iterator[State]:
         """Each site's own model: some layers trained further at home."""
         table = self.settings.personal
-        if self._scene.tested != self._scene.names:
-            raise BadExperiment("personal.layers: sites that are tested elsewhere have no layers of their own there")
-        layers = frozenset(name.strip() for name in table.layers.split(","))
-        if unknown := layers - model.keys():
-            raise BadExperiment(
-                f"personal.layers: the model has no {', '.join(sorted(unknown))}; it has {', '.join(model)}"
-            )
         plan = PlainPlan(table.epochs, table.batch_size, table.learning_rate)
-        training = LayersOnly(PlainTraining(plan), layers)
+        training = LayersOnly(PlainTraining(plan), self._layers)
         each = self._engine.each(model, training, (self.settings.experiment.seed, PERSONAL))
         return ({name: values[node] for name, values in each.items()} for node in range(self.nodes))
 
@@ -301,6 +307,8 @@ def _strategy(settings: Experiment, nodes: int) -> tuple[Strategy, bool]:
         made = registry.make(settings.strategy.name, settings.strategy.options, streaming=False)
     except registry.BadStrategy as why:
         raise BadExperiment(f"strategy.name: {why}") from why
+    if not 0 < (share := getattr(made, "fraction_train", 1.0)) <= 1:
+        raise BadExperiment(f"strategy.options.fraction_train: {share} of the nodes; it must be above 0 and at most 1")
     for option in ("min_available_nodes", "min_train_nodes"):
         if (needed := getattr(made, option, 0)) > nodes:
             raise BadExperiment(
@@ -311,3 +319,21 @@ def _strategy(settings: Experiment, nodes: int) -> tuple[Strategy, bool]:
     except NotLinear:
         return made, False
     return made, True
+
+
+def _asks(strategy: Strategy, nodes: int) -> int:
+    """How many nodes a strategy of Flower asks in each round; of one that does not say, all."""
+    share, least = getattr(strategy, "fraction_train", 1.0), getattr(strategy, "min_train_nodes", 0)
+    return min(nodes, max(int(nodes * share), least))
+
+
+def _layers(settings: Experiment, scene: Scene) -> frozenset[str]:
+    """Names of the parameters that each node keeps for itself."""
+    layers = frozenset(name.strip() for name in settings.personal.layers.split(",") if name.strip())
+    if layers and scene.tested != scene.names:
+        raise BadExperiment("personal.layers: sites that are tested elsewhere have no layers of their own there")
+    if unknown := layers - scene.start.keys():
+        raise BadExperiment(
+            f"personal.layers: the model has no {', '.join(sorted(unknown))}; it has {', '.join(scene.start)}"
+        )
+    return layers

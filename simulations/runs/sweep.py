@@ -7,6 +7,7 @@ epsilon = [1, 4, 8]        # three runs, times as many as there are seeds
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,20 +67,8 @@ class Sweep:
         for name, table in tables.items():
             if not isinstance(table, Mapping):
                 raise BadExperiment(f"{name}: a table is expected, [{name}]")
-        lists = {tuple(key): value for key, value in _lists(tables)}
-        for key, values in lists.items():
-            if not values:
-                raise BadExperiment(f"{'.'.join(key)}: the list is empty")
-            if len({repr(value) for value in values}) < len(values):
-                raise BadExperiment(f"{'.'.join(key)}: a value comes twice in {values}")
-        seeds = lists.pop(("experiment", SEEDS), None)
-        if seeds is not None:
-            if "seed" in tables["experiment"]:
-                raise BadExperiment("experiment: say seed or seeds, not both")
-            lists["experiment", SEED] = seeds
-        runs = 1
-        for values in lists.values():
-            runs *= len(values)
+        lists = _values(tables)
+        runs = math.prod(map(len, lists.values()))
         if runs > MOST_RUNS:
             raise BadExperiment(f"{runs} runs come of the lists {', '.join(map('.'.join, lists))}; at most {MOST_RUNS}")
         experiments = []
@@ -89,6 +78,8 @@ class Sweep:
             for key, value in zip(lists, point, strict=True):
                 _put(settings, key, value)
             experiments.append(Experiment.of(settings))
+        if len({one.run_name for one in experiments}) < len(experiments):
+            raise BadExperiment(f"{', '.join(map('.'.join, lists))}: two values of a list are one, as 1 and 1.0")
         return cls(tuple(experiments), tuple(".".join(key) for key, values in lists.items() if len(values) > 1))
 
 
@@ -106,6 +97,23 @@ def _path(source: str) -> Path:
             )
         return Path(source)
     return examples()[source]
+
+
+def _values(tables: Mapping[str, Any]) -> dict[tuple[str, ...], list[Any]]:
+    """The lists by their keys; that of the seeds last, as `experiment.seed`."""
+    lists = {tuple(key): value for key, value in _lists(tables)}
+    for key, values in lists.items():
+        if not values:
+            raise BadExperiment(f"{'.'.join(key)}: the list is empty")
+        if len({repr(value) for value in values}) < len(values):
+            raise BadExperiment(f"{'.'.join(key)}: a value comes twice in {values}")
+    if SEEDS in (table := tables.get("experiment", {})):
+        if SEED in table:
+            raise BadExperiment("experiment: say seed or seeds, not both")
+        if ("experiment", SEEDS) not in lists:
+            raise BadExperiment(f"experiment.seeds: a list is expected, as [1, 2, 3], not {table[SEEDS]!r}")
+        lists["experiment", SEED] = lists.pop(("experiment", SEEDS))
+    return lists
 
 
 def _lists(tables: Mapping[str, Any]) -> Iterator[tuple[list[str], list[Any]]]:
@@ -132,12 +140,18 @@ def _set(tables: dict[str, Any], change: str) -> None:
     path = key.strip().split(".")
     if not equals or len(path) < 2 or not all(path):
         raise BadExperiment(f"--set {change}: write table.key=value, as in --set privacy.epsilon=4")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a word without quotes
-    _put(tables, path, value)
+    _put(tables, path, _value(text.strip()))
     if path == ["experiment", SEED]:
         tables["experiment"].pop(SEEDS, None)
     elif path == ["experiment", SEEDS]:
         tables["experiment"].pop(SEED, None)
+
+
+def _value(text: str) -> Any:
+    """What TOML takes it for; else a word without quotes, or a list of such."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        if text.startswith("[") and text.endswith("]"):
+            return [_value(one.strip()) for one in text[1:-1].split(",") if one.strip()]
+        return text
