@@ -140,6 +140,9 @@ class RayWorkers:
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as why:
+            if isinstance(why.cause, self._ray.exceptions.RayError):
+                what = str(why.cause).splitlines()[0]
+                raise BadCluster(f"a worker cannot load its work: is your code on all machines? {what}") from why
             raise why.cause from why
         except self._ray.exceptions.RayError as why:
             raise WorkerDied(f"a worker of the cluster died, and could not be started again: {why}") from why
