@@ -94,10 +94,11 @@ class RayWorkers:
         actor = ray.remote(Actor).options(
             num_cpus=1, scheduling_strategy="SPREAD", max_restarts=restarts, max_task_retries=restarts
         )
-        self._examples = [ray.put(part.numpy()) for part in (examples.x, examples.y, examples.present)]
-        self._actors = [actor.remote(task, self._examples) for _ in range(count)]
+        parts = [ray.put(part.numpy()) for part in (examples.x, examples.y, examples.present)]
+        self._federation = ray.put(Federation(task, parts))
+        self._actors = [actor.remote() for _ in range(count)]
         try:
-            found = ray.get([actor.versions.remote() for actor in self._actors], timeout=START_S)
+            found = ray.get([actor.ready.remote(self._federation) for actor in self._actors], timeout=START_S)
         except ray.exceptions.GetTimeoutError as why:
             self._end()
             raise BadCluster(f"{count} workers did not start in {START_S:g} s: is the cluster busy?") from why
@@ -120,7 +121,7 @@ class RayWorkers:
                     while waiting and free:
                         place, lot = waiting.popleft()
                         actor = free.popleft()
-                        busy[actor.lot.remote(shared, lot)] = place, actor
+                        busy[actor.lot.remote(self._federation, shared, lot)] = place, actor
                     (ready, *_), _ = self._ray.wait(list(busy))
                     place, actor = busy.pop(ready)
                     free.append(actor)
@@ -152,24 +153,43 @@ class RayWorkers:
             self._ray.kill(actor)
 
 
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """What every worker has.
+
+    Attributes:
+        examples: references to x, y and present of `CohortExamples`.
+    """
+
+    task: Task
+    examples: list[Any]
+
+
 class Actor:
     """One worker, on a machine of the cluster.
 
-    Args:
-        examples: references to x, y and present of `CohortExamples`. In a list, for Ray keeps no argument of an actor
-            that it may have to start again; who started it keeps these.
+    It is given the federation with every lot, for one that was started again has none yet; Ray keeps no argument of
+    an actor's start.
     """
 
-    def __init__(self, task: Task, examples: list[Any]) -> None:
+    def __init__(self) -> None:
         torch.set_num_threads(1)
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written to
-        self._bench = Bench(task, CohortExamples(*map(torch.from_numpy, _ray().get(examples))))
+        self._bench: Bench | None = None
 
-    def versions(self) -> dict[str, str]:
+    def ready(self, federation: Federation) -> dict[str, str]:
+        """The versions of this machine, once it could train."""
+        self._at(federation)
         return versions()
 
-    def lot(self, asked: Round[Reduced_co], lot: Lot) -> list[Reduced_co]:
-        return self._bench.lot(asked, lot)
+    def lot(self, federation: Federation, asked: Round[Reduced_co], lot: Lot) -> list[Reduced_co]:
+        return self._at(federation).lot(asked, lot)
+
+    def _at(self, federation: Federation) -> Bench:
+        if self._bench is None:
+            parts = _ray().get(federation.examples)
+            self._bench = Bench(federation.task, CohortExamples(*map(torch.from_numpy, parts)))
+        return self._bench
 
 
 def versions() -> dict[str, str]:
