@@ -36,6 +36,7 @@ from simulations.engine.bench import State
 from simulations.engine.cohort import CohortExamples
 from simulations.engine.engine import Engine
 from simulations.engine.local import LayersOnly, PlainTraining
+from simulations.engine.workers import Backend
 from simulations.runs.data import Scene, liars
 from simulations.runs.experiment import BadExperiment, Experiment
 from simulations.runs.grid import Answer, SimulatedGrid, model_of, nodes_of
@@ -76,14 +77,14 @@ class Simulation:
 
     Args:
         checkpoint: of the same settings, to go on from.
-        workers: processes of the engine; they change nothing in what comes out.
+        workers: as of `Engine`; they change nothing in what comes out.
 
     Raises:
         BadExperiment: settings that do not go together, naming their key.
     """
 
     def __init__(
-        self, settings: Experiment, scene: Scene, *, workers: int = 1, checkpoint: bytes | None = None
+        self, settings: Experiment, scene: Scene, *, workers: int | Backend = 1, checkpoint: bytes | None = None
     ) -> None:
         logging.getLogger("flwr").setLevel(logging.ERROR)
         enter_run(1, CENTRE)
