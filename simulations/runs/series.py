@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from simulations.runs.experiment import BadExperiment
+from simulations.runs.fault import told_with_place
 from simulations.runs.folder import RunFolder, Status
 from simulations.runs.runner import Order, carry_out
 from simulations.runs.simulation import Row
@@ -138,7 +139,8 @@ def _carry_out(order: Order) -> Status | None:
     stop, name = _STOP, order.folder.path.name
     if stop is None or stop.is_set():
         return None
-    return carry_out(order, lambda row: _NEWS.put(Told(name, row)), stop.is_set)
+    with _named(name):  # here, where the traceback is
+        return carry_out(order, lambda row: _NEWS.put(Told(name, row)), stop.is_set)
 
 
 def _pass_on(news: Any, tell: Callable[[Told], None]) -> None:
@@ -160,7 +162,7 @@ def _named(run: str) -> Iterator[None]:
     except (BadExperiment, RunFailed, KeyboardInterrupt):
         raise
     except Exception as why:
-        raise RunFailed(f"run {run}: {type(why).__name__}: {why}") from why
+        raise RunFailed(f"run {run}: {told_with_place(why)}") from why
 
 
 @contextmanager

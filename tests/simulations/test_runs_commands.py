@@ -134,6 +134,7 @@ def test_without_an_experiment_those_that_there_are_are_named(run):
         ({"privacy": {"epsilon": []}}, (), r"privacy\.epsilon: the list is empty"),
         ({"strategy": {"name": "FedAvgg"}}, (), r"strategy\.name: .*did you mean FedAvg"),
         ({"strategy": {"name": "FedAdam", "options": {"etta": 1}}}, (), r"no option 'etta': did you mean eta"),
+        ({"strategy": {"name": "FedProx", "options": {"proximal_mu": 0.1}}}, (), r"options\.proximal_mu: 0\.1 is for"),
         ({"task": {"name": "crowdng"}}, (), r"task\.name: no task is called 'crowdng' \(installed: crowding"),
         ({"task": {"start": "none.safetensors"}}, (), r"task\.start: none\.safetensors"),
         ({"data": {"source": "lyon-scool"}}, (), r"data\.source: .*lyon-school"),
@@ -158,6 +159,36 @@ def test_an_experiment_that_is_not_there_is_answered_with_those_that_are(run, tm
     assert "quick" in done.stderr
     (tmp_path / "broken.toml").write_text("[experiment")
     assert "not TOML" in run(tmp_path / "broken.toml").stderr
+
+
+BROKEN = """
+from flwr.serverapp.strategy import FedAvg
+
+class Broken(FedAvg):
+    def aggregate_train(self, server_round, replies):
+        return self.no_such_thing
+"""
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.timeout(400)
+def test_an_error_in_a_strategy_of_one_s_own_is_told_with_its_line(file, run, tmp_path, monkeypatch, workers):
+    (tmp_path / "broken_strategy.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    two = file(strategy={"name": "broken_strategy:Broken"}, experiment={"seeds": [1, 2]})
+    done = run(two, "--workers", workers)
+    assert done.exit_code == 5, done.output
+    assert re.search(r"run small-\w+: AttributeError: .*no_such_thing.* \(broken_strategy\.py:6 < ", done.stderr)
+    assert "Traceback" not in done.output
+    assert "failed" in {folder.info.status for folder in folders(tmp_path)}
+
+
+def test_an_error_in_data_of_one_s_own_is_told_with_its_line(file, run, tmp_path, monkeypatch):
+    (tmp_path / "broken_data.py").write_text("def school():\n    return {}['pupils']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = run(file(data={"source": "broken_data:school"}), "--workers", 1)
+    assert done.exit_code == 3, done.output
+    assert "data.source: broken_data:school cannot be used: KeyError: 'pupils' (broken_data.py:2 < " in done.stderr
 
 
 def test_an_out_that_cannot_be_written_is_status_5(file, run, tmp_path):
