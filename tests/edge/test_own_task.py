@@ -24,7 +24,7 @@ from privacy.boundary.flower import CENTRE, enter_run, set_message_id
 from privacy.boundary.messages import Refusal
 
 RUN, DELTA, DAY_S = 7, 1e-6, 86_400.0
-LOGS = st.dictionaries(st.integers(0, 100), st.integers(0, 900).map(lambda windows: windows / 3), max_size=40)
+LOGS = st.dictionaries(st.integers(40, 55), st.integers(0, 900).map(lambda windows: windows / 3), max_size=16)
 
 
 @pytest.fixture(scope="module")
