@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from simulations.engine.ray_workers import BadCluster
 from simulations.engine.workers import Backend
 from simulations.runs.experiment import BadExperiment
+from simulations.runs.fault import told_with_place
 from simulations.runs.folder import RunFolder, Status
 from simulations.runs.runner import Order, carry_out
 from simulations.runs.simulation import Row
@@ -141,7 +142,8 @@ def _carry_out(order: Order) -> Status | None:
     stop, name = _STOP, order.folder.path.name
     if stop is None or stop.is_set():
         return None
-    return carry_out(order, lambda row: _NEWS.put(Told(name, row)), stop.is_set)
+    with _named(name):  # here, where the traceback is
+        return carry_out(order, lambda row: _NEWS.put(Told(name, row)), stop.is_set)
 
 
 def _pass_on(news: Any, tell: Callable[[Told], None]) -> None:
@@ -163,7 +165,7 @@ def _named(run: str) -> Iterator[None]:
     except (BadExperiment, BadCluster, RunFailed, KeyboardInterrupt):
         raise
     except Exception as why:
-        raise RunFailed(f"run {run}: {type(why).__name__}: {why}") from why
+        raise RunFailed(f"run {run}: {told_with_place(why)}") from why
 
 
 @contextmanager

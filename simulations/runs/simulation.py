@@ -310,6 +310,8 @@ def _strategy(settings: Experiment, nodes: int) -> tuple[Strategy, bool]:
         raise BadExperiment(f"strategy.name: {why}") from why
     if not 0 < (share := getattr(made, "fraction_train", 1.0)) <= 1:
         raise BadExperiment(f"strategy.options.fraction_train: {share} of the nodes; it must be above 0 and at most 1")
+    if mu := getattr(made, "proximal_mu", 0):
+        raise BadExperiment(f"strategy.options.proximal_mu: {mu} is for nodes that add FedProx's term; Jaga's do not")
     for option in ("min_available_nodes", "min_train_nodes"):
         if (needed := getattr(made, option, 0)) > nodes:
             raise BadExperiment(
