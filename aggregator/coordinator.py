@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -34,7 +34,7 @@ from aggregator.records.runs import Asked, Contribution, Journal, RoundEntry
 from aggregator.records.schema import Phase
 from aggregator.records.tensors import digest, to_safetensors
 from aggregator.screen import Screen
-from aggregator.strategies.secure_sum import GroupTold, SecureSum
+from aggregator.strategies.secure_sum import GroupTold, NodesBarred, SecureSum
 from aggregator.strategies.state import restore, snapshot
 from aggregator.strategies.streaming import innermost
 from aggregator.summing import HelperSilent
@@ -44,6 +44,8 @@ from privacy.identity.certificates import node_party
 from privacy.secure_sum.exchange import Part
 
 log = structlog.get_logger()
+
+Result = TypeVar("Result")
 
 
 class Unresumable(ValueError):
@@ -146,8 +148,10 @@ class Coordinator:
         if self._configured != entry.number:
             # The messages are in the records; the strategy is asked for the sake of what it remembers by it.
             list(self._configure_training(Cohort.of_the_past(self._grid, entry.roster)))
-        intake = self._ask(entry, Part.TRAIN, EventKind.TRAINING_SENT, EventKind.TRAINING_REPLY)
-        arrays, metrics = self._strategy.aggregate_train(entry.number, intake)
+        (arrays, metrics), intake = self._aggregated(
+            lambda: self._ask(entry, Part.TRAIN, EventKind.TRAINING_SENT, EventKind.TRAINING_REPLY),
+            lambda intake: self._strategy.aggregate_train(entry.number, intake),
+        )
         summary = _plain(metrics)
         self._tell(EventKind.TRAINING_AGGREGATED, metrics=summary, learnt=arrays is not None)
         data = None
@@ -181,8 +185,11 @@ class Coordinator:
         self._tell(EventKind.EVALUATION_PLANNED, nodes=[self._name(m.metadata.dst_node_id) for m in messages])
 
     def _evaluate(self, entry: RoundEntry) -> None:
-        intake = self._ask(entry, Part.EVALUATE, EventKind.EVALUATION_SENT, EventKind.EVALUATION_REPLY)
-        summary = _plain(self._strategy.aggregate_evaluate(entry.number, intake))
+        metrics, intake = self._aggregated(
+            lambda: self._ask(entry, Part.EVALUATE, EventKind.EVALUATION_SENT, EventKind.EVALUATION_REPLY),
+            lambda intake: self._strategy.aggregate_evaluate(entry.number, intake),
+        )
+        summary = _plain(metrics)
         self._tell(EventKind.EVALUATION_AGGREGATED, metrics=summary)
         self._still_ours()
         self._journal.finish_round(entry.number, Phase.EVALUATING, summary, intake.contributions())
@@ -242,6 +249,19 @@ class Coordinator:
                 message.metadata.created_at = now
             self._journal.ask_anew(number, part, self._asked(messages))
         return messages
+
+    def _aggregated(self, ask: Callable[[], Intake], aggregate: Callable[[Intake], Result]) -> tuple[Result, Intake]:
+        """What the strategy makes of the replies, and their intake.
+
+        A secure sum may come to nothing because of some nodes. All are asked again then, and send what they have sent
+        before; each time at least one node fewer is counted, so it ends.
+        """
+        while True:
+            intake = ask()
+            try:
+                return aggregate(intake), intake
+            except NodesBarred as why:
+                log.warning("nothing could be summed; nodes are asked for their replies again", reason=str(why))
 
     def _ask(self, entry: RoundEntry, part: Part, sent: EventKind, replied: EventKind) -> Intake:
         """Send this phase's tasks; their replies come out of the intake as the strategy takes them."""

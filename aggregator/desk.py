@@ -122,7 +122,8 @@ class TaskDesk:
     def settle(self, task: OpenTask) -> None:
         """Nobody waits for this task any longer, and it needs its arrays no more."""
         with self._lock:
-            self._open.pop(task.message_id, None)
+            if self._open.get(task.message_id) is task:  # the same may have been sent anew, in another batch
+                del self._open[task.message_id]
             if task.shared is not None:
                 self._shelf.give_back(task.shared)
                 task.shared = None

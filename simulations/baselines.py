@@ -15,7 +15,7 @@ from torch import Tensor
 
 from edge.learning.dpsgd import DpSgdPlan, train
 from edge.learning.tasks.task import Examples, Task
-from simulations.datasets.sociopatterns import Federation
+from simulations.datasets.federated import Split
 from simulations.world.pretraining import State, fit, model_with, pooled
 
 CENTRAL_PULL = 0.03
@@ -24,10 +24,10 @@ CENTRAL_PULL = 0.03
 
 @dataclass(frozen=True, slots=True)
 class HeldOutError:
-    """Sum of absolute errors on held-out slots; adds up over nodes.
+    """Sum of errors on held-out examples; adds up over nodes.
 
     Attributes:
-        minutes: sum of absolute errors, person-minutes.
+        minutes: sum of errors, as the task counts them.
         slots: how many slots were forecast.
     """
 
@@ -39,35 +39,35 @@ class HeldOutError:
 
     @property
     def mean(self) -> float:
-        """Person-minutes a slot and node; NaN where nothing could be forecast."""
+        """Mean error; NaN where nothing could be forecast."""
         return self.minutes / self.slots if self.slots else float("nan")
 
 
-def persistence(task: Task, federation: Federation) -> HeldOutError:
+def persistence(task: Task, federation: Split) -> HeldOutError:
     """The forecast that the next half hour is as the last one."""
     examples = held_out_examples(task, federation)
-    return _error(task.baseline(examples.x), examples.y)
+    return _error(task, task.baseline(examples.x), examples.y)
 
 
-def evaluate(task: Task, state: State, federation: Federation) -> HeldOutError:
+def evaluate(task: Task, state: State, federation: Split) -> HeldOutError:
     """The model with these arrays, on the same slots as `persistence`."""
     examples = held_out_examples(task, federation)
     model = model_with(task, state)
     with torch.no_grad():
-        return _error(task.forecast(model(examples.x)), examples.y)
+        return _error(task, task.forecast(model(examples.x)), examples.y)
 
 
-def train_centrally(task: Task, federation: Federation, start: State) -> State:
+def train_centrally(task: Task, federation: Split, start: State) -> State:
     """The same model from the same start, fitted to all nodes' training days in one place and without privacy."""
     return fit(task, training_examples(task, federation), start, CENTRAL_PULL)
 
 
-def train_privately(task: Task, federation: Federation, start: State, plan: DpSgdPlan, rounds: int) -> State:
+def train_privately(task: Task, federation: Split, start: State, plan: DpSgdPlan, rounds: int) -> State:
     """The federated private model without the wire: every zone trains as its node would, and the updates are averaged.
 
     All nodes weigh the same, as in a round of FedAvg whose replies say `num-examples` 1.
     """
-    return federate(task, [task.examples(federation.training(zone)) for zone in federation.zones], start, plan, rounds)
+    return federate(task, [task.examples(site.training) for site in federation.sites], start, plan, rounds)
 
 
 def federate(task: Task, nodes: Sequence[Examples], start: State, plan: DpSgdPlan, rounds: int) -> State:
@@ -79,15 +79,15 @@ def federate(task: Task, nodes: Sequence[Examples], start: State, plan: DpSgdPla
     return state
 
 
-def training_examples(task: Task, federation: Federation) -> Examples:
+def training_examples(task: Task, federation: Split) -> Examples:
     """Examples of all nodes' training days, pooled; no real deployment could make this."""
-    return pooled([task.examples(federation.training(zone)) for zone in federation.zones])
+    return pooled([task.examples(site.training) for site in federation.sites])
 
 
-def held_out_examples(task: Task, federation: Federation) -> Examples:
+def held_out_examples(task: Task, federation: Split) -> Examples:
     """Examples of all nodes' later days, pooled."""
-    return pooled([task.examples(federation.held_out(zone)) for zone in federation.zones])
+    return pooled([task.examples(site.held_out) for site in federation.sites])
 
 
-def _error(forecast: Tensor, observed: Tensor) -> HeldOutError:
-    return HeldOutError(float((forecast - observed).abs().sum()), len(observed))
+def _error(task: Task, forecast: Tensor, observed: Tensor) -> HeldOutError:
+    return HeldOutError(float(task.error(forecast, observed).sum()), len(observed))

@@ -14,6 +14,8 @@ from rich.console import Console
 from privacy.logs import LogFormat, configure
 from simulations.attacks.cli import app as attack
 from simulations.benchmarks.cli import app as bench
+from simulations.datasets.cli import app as data
+from simulations.runs.cli import run
 
 VERDICT_FAILED, BAD_INPUT, NO_BROKER, PROCESS_FAILED = 1, 3, 4, 5
 
@@ -30,6 +32,8 @@ err = Console(stderr=True)
 
 app.add_typer(bench)
 app.add_typer(attack)
+app.add_typer(data)
+app.command()(run)
 
 
 @app.callback()

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+for name in ("COLUMNS", "LINES", "FORCE_COLOR"):
+    os.environ.pop(name, None)  # Rich reads them once, at the import of a command: a test says itself how wide it is
+
 
 @pytest.fixture
 def shared_data() -> Path:

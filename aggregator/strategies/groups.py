@@ -19,8 +19,48 @@ from privacy.secure_sum.sums import ShareMismatch, ShareSum, SumFull
 from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, SumTerms
 from privacy.secure_sum.vector import SCALAR_BITS, Vector
 
+MOST_OF_A_GROUP = 4000
+"""Sealed seeds of so many nodes are 5 MB, which every broker takes in one message."""
 MOST_KINDS = 4
 """So many different lists of metrics are summed apart in one group: nobody can make the leader's memory grow."""
+
+
+def spread(nodes: Sequence[int], size: int) -> dict[int, int]:
+    """The group of each node, where groups are of `size` nodes or a few more.
+
+    Args:
+        nodes: in the random order in which they are dealt out.
+    """
+    count = max(1, len(nodes) // size) if len(nodes) > size else 1
+    count = max(count, -(-len(nodes) // MOST_OF_A_GROUP))
+    return {node: place % count for place, node in enumerate(nodes)}
+
+
+def merged(sizes: Mapping[int, int], least: int, kinds: Mapping[int, object] | None = None) -> dict[int, int]:
+    """Into which group each one goes that is too small, the smallest first; itself where it is large enough.
+
+    A group that finds none of its kind is lost, and not in the result.
+
+    Args:
+        sizes: nodes of each group.
+        kinds: groups of different kinds do not go together.
+    """
+    ready = sorted(sizes, key=lambda number: sizes[number])
+    now, moved = dict(sizes), dict[int, int | None]()
+    while ready and now[ready[0]] < least:
+        small = ready.pop(0)
+        moved[small] = other = next((one for one in ready if kinds is None or kinds[one] == kinds[small]), None)
+        if other is not None:
+            now[other] += now[small]
+            ready.sort(key=lambda number: now[number])
+    into: dict[int, int] = {}
+    for number in sizes:
+        target: int | None = number
+        while target in moved:
+            target = moved[target]
+        if target is not None:
+            into[number] = target
+    return into
 
 
 class BadShare(ValueError):
@@ -107,16 +147,15 @@ class Groups:
         if self._closed:
             whole = {n: group for n, group in largest.items() if group.seeds.keys() == self._closed[n]}
             return list(whole.values()), lost + [group for n, group in largest.items() if n not in whole]
-        ready = sorted(largest.values(), key=lambda group: len(group.seeds))
-        while ready and len(ready[0].seeds) < least:
-            small = ready.pop(0)
-            other = next((group for group in ready if group.metrics == small.metrics), None)
-            if other is None:
-                lost.append(small)
-                continue
-            other.merge(small)
-            ready.sort(key=lambda group: len(group.seeds))
-        return ready, lost
+        sizes = {number: len(group.seeds) for number, group in largest.items()}
+        into = merged(sizes, least, {number: group.metrics for number, group in largest.items()})
+        for number, group in largest.items():
+            target = into.get(number)
+            if target is None:
+                lost.append(group)
+            elif target != number:
+                largest[target].merge(group)
+        return [largest[number] for number, target in into.items() if number == target], lost
 
     def _group(self, number: int, metrics: tuple[str, ...], terms: SumTerms) -> Group:
         key = number, metrics

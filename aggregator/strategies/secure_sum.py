@@ -24,7 +24,7 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from aggregator.cohort import CohortTooSmall
-from aggregator.strategies.groups import BadShare, Group, Groups
+from aggregator.strategies.groups import MOST_OF_A_GROUP, BadShare, Group, Groups, spread
 from aggregator.strategies.streaming import Streaming, innermost
 from privacy.boundary.arrays import array_view
 from privacy.boundary.assignment import assignment_of
@@ -38,8 +38,6 @@ from privacy.secure_sum.vector import SCALAR_BITS, ImpossibleSum, Plan, Vector, 
 
 log = structlog.get_logger()
 
-MOST_OF_A_GROUP = 4000
-"""Sealed seeds of so many nodes are 5 MB, which every broker takes in one message."""
 BARRED_FOR = frozenset(SumRefusal) - {SumRefusal.TOO_FEW, SumRefusal.COUNTED, SumRefusal.MALFORMED}
 """Refusals that are about single nodes: they are left out of the run's next rounds, until it is started again."""
 ARRAYS, METRICS = "arrays", "metrics"
@@ -85,6 +83,10 @@ class SumSettings:
 
     def plan(self, nodes: int) -> Plan:
         return Plan(self.bound, nodes, self.bits, self.weight_bound, self.metric_bound)
+
+
+class NodesBarred(CohortTooSmall):
+    """Nothing was summed because of nodes that are left out from now on: asked again, the others' replies may be."""
 
 
 class UnevenTasks(ValueError):
@@ -218,10 +220,7 @@ class SecureSum(Strategy):
         size = self.settings.group_size
         if size is None:
             size = MOST_OF_A_GROUP if isinstance(self.inner, Streaming) else self.settings.min_cohort
-        count = max(1, len(nodes) // size) if len(nodes) > size else 1
-        count = max(count, -(-len(nodes) // MOST_OF_A_GROUP))
-        shuffled = random.SystemRandom().sample(nodes, len(nodes))
-        return {node: place % count for place, node in enumerate(shuffled)}
+        return spread(random.SystemRandom().sample(nodes, len(nodes)), size)
 
     # --- after -------------------------------------------------------------------------------------------------------
 
@@ -229,17 +228,22 @@ class SecureSum(Strategy):
         self, number: int, part: Part, elements: int, replies: Iterable[Message]
     ) -> tuple[list[Message], list[Message]]:
         """What the inner strategy is given: stand-ins for the groups' replies, and the replies of those that failed."""
-        closed = [] if self._book is None else self._book.closed(number, part)
+        written = [] if self._book is None else self._book.closed(number, part)
+        # A set that the helper refused because of nodes may be asked for without them: it counted nobody of it.
+        closed, barred = [set(nodes) - self._barred for nodes in written], len(self._barred)
         groups, failures = Groups(self._terms, elements, closed), list[Message]()
         first: Message | None = None
         for reply in replies:
             if reply.has_error():
                 failures.append(reply)
                 continue
+            node = reply.metadata.src_node_id
             try:
+                if node in self._barred:
+                    raise BadShare("the helper refused a sum because of this node")
                 groups.add(reply)
             except BadShare as why:
-                log.warning("share cannot be added", node=node_party(reply.metadata.src_node_id), reason=str(why))
+                log.warning("share cannot be added", node=node_party(node), reason=str(why))
                 continue
             if first is None:
                 first = with_content(reply, RecordDict())
@@ -249,12 +253,12 @@ class SecureSum(Strategy):
         ready, lost = groups.close(self.settings.min_cohort)
         for group in lost:
             self.on_group(GroupTold(part, tuple(group.seeds), "too few nodes of it answered"))
-        if not closed and self._book is not None:
+        if not written and self._book is not None:
             self._book.close(number, part, [list(group.seeds) for group in ready])
         terms = next(iter(self._terms.values()))
         totals = [total for group in ready if (total := self._ask(group, number, part, terms.plan)) is not None]
         if not totals:
-            raise CohortTooSmall(
+            raise (NodesBarred if len(self._barred) > barred else CohortTooSmall)(
                 f"no group of round {number} ({part}) could be summed: {len(lost)} came out too small, "
                 f"{len(ready)} were refused by the helper. Start the run again when the cause is mended"
             )

@@ -231,6 +231,6 @@ def _model(task: Task, message: Message) -> torch.nn.Module:
 def _metrics(task: Task, model: torch.nn.Module, examples: Examples, plan: DpSgdPlan) -> MetricRecord:
     """Noised error of the model as it arrived, on this node's own examples."""
     with torch.no_grad():
-        errors = (task.forecast(model(examples.x)) - examples.y).abs()
+        errors = task.error(task.forecast(model(examples.x)), examples.y)
     noised = noised_metrics(errors.numpy(), task.error_bound, plan.metrics_noise_multiplier, task.unit_examples)
     return MetricRecord({"num-examples": 1.0, "error-sum": noised.error_sum, "error-count": noised.count})

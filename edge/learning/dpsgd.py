@@ -77,19 +77,35 @@ class DpSgdPlan:
 
     @classmethod
     def within(
-        cls, epsilon: float, delta: float, rounds: int, unit_examples: int, *, metrics: int | None = None
+        cls,
+        epsilon: float,
+        delta: float,
+        rounds: int,
+        unit_examples: int,
+        *,
+        metrics: int | None = None,
+        steps: int = 1,
+        sampling_rate: float = 1.0,
     ) -> DpSgdPlan:
-        """The recommended plan: a run of `rounds` full-batch steps that costs each node `epsilon` at `delta`.
+        """The recommended plan: a run of `rounds` rounds that costs each node `epsilon` at `delta`.
 
         The node's own ledger decides; this only finds the noise that a run of this length needs.
 
         Args:
             metrics: how many noised metrics a node releases in the whole run; as a rule one a round.
+            steps: of a round.
+            sampling_rate: of a step; 1 takes all examples.
         """
         releases = rounds if metrics is None else metrics
 
         def plan(z: float) -> DpSgdPlan:
-            return cls(noise_multiplier=z, learning_rate=NOISE_STEP / z, metrics_noise_multiplier=METRICS_NOISE * z)
+            return cls(
+                noise_multiplier=z,
+                steps=steps,
+                learning_rate=NOISE_STEP / z,
+                sampling_rate=sampling_rate,
+                metrics_noise_multiplier=METRICS_NOISE * z,
+            )
 
         def whole_run(z: float) -> list[SampledGaussian]:
             return plan(z).events(unit_examples) * rounds + plan(z).metrics_events() * releases
@@ -168,7 +184,7 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class NoisedMetrics:
-    """A sum of absolute errors and how many there were, both with noise on them; they add up over nodes and rounds.
+    """A sum of errors and how many there were, both with noise on them; they add up over nodes and rounds.
 
     Attributes:
         error_sum: noised sum of the clipped errors.
@@ -211,7 +227,7 @@ class NoisedMetrics:
 def noised_metrics(
     errors: Sequence[float] | NDArray[np.floating], bound: float, noise_multiplier: float, unit_examples: int
 ) -> NoisedMetrics:
-    """Release a sum and a count of absolute errors, clipped to 0..`bound`, under one Gaussian mechanism.
+    """Release a sum and a count of errors, clipped to 0..`bound`, under one Gaussian mechanism.
 
     Errors are centred first: each adds a vector (error / half - 1, 1) of norm at most sqrt(2), half = bound / 2, so a
     unit moves the pair by at most sqrt(2) * unit_examples. Centring halves the noise that reaches the mean. An error

@@ -99,6 +99,9 @@ class BenchTask:
     def forecast(self, prediction: Tensor) -> Tensor:
         return prediction.sigmoid()
 
+    def error(self, forecast: Tensor, y: Tensor) -> Tensor:
+        return (forecast - y).abs()
+
     def baseline(self, x: Tensor) -> Tensor:
         return torch.full((len(x),), 0.5)
 

@@ -40,10 +40,10 @@ from simulations.benchmarks.proximity_nist import (
     held_out_device_federated,
     single_frames,
 )
-from simulations.benchmarks.proximity_windows import scene_windows, stretch_windows
 from simulations.benchmarks.table import Column, Outcome, Target
 from simulations.datasets.exp34 import SOURCE, load_exp34
 from simulations.datasets.nist import DEVICES, load_nist
+from simulations.datasets.windows import scene_windows, stretch_windows
 
 EPSILONS = (8.0, 4.0, 1.0)
 

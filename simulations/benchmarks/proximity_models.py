@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge.learning.dpsgd import METRICS_NOISE, DpSgdPlan
-from edge.learning.tasks.proximity import Observation, Unit
+from edge.learning.tasks.proximity import Unit
 from edge.learning.tasks.task import Examples, Task
 from edge.proximity.calibration import Corrections, Prior, estimate
 from edge.proximity.features import FEATURES
@@ -20,7 +20,8 @@ from privacy.accounting.composition import noise_multiplier_for
 from privacy.accounting.events import SampledGaussian
 from simulations.baselines import federate
 from simulations.benchmarks.proximity_figures import Array, Judged, auc, balanced_threshold
-from simulations.benchmarks.proximity_windows import Place
+from simulations.datasets.proximity import heard_units
+from simulations.datasets.windows import Place
 from simulations.world.pretraining import State
 
 RIDGE = 1.0
@@ -161,13 +162,9 @@ class Scenes:
         """What each phone, a node, learns from: a unit is what it heard in one window, of RSSI as it is."""
         nodes: dict[str, list[Unit]] = {}
         for name in sorted(train):
-            gathered: dict[tuple[str, int], list[Observation]] = {}
-            rows = self.features(name, frozenset(), None)
-            for window, features in zip(self.places[name].windows, rows, strict=True):
-                seen = Observation(tuple(features.tolist()), window.near)
-                gathered.setdefault((window.receiver, window.index), []).append(seen)
-            for (receiver, _), unit in gathered.items():
-                nodes.setdefault(receiver, []).append(unit)
+            place = self.places[name]
+            for phone, units in heard_units(place, self.features(name, frozenset(), None)).items():
+                nodes.setdefault(phone, []).extend(units)
         return nodes
 
 

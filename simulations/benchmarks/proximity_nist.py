@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 
 import numpy as np
 
 from edge.learning.dpsgd import DpSgdPlan
-from edge.learning.tasks.proximity import Observation, Unit
+from edge.learning.tasks.proximity import Unit
 from edge.learning.tasks.task import Task
-from edge.proximity.calibration import Corrections, ReferenceCurve
 from edge.proximity.closeness import NEAR_M
 from simulations.benchmarks.proximity_figures import Array, Judged, balanced_threshold
 from simulations.benchmarks.proximity_models import FEDERATED_THRESHOLD, Logistic, federated, fit
-from simulations.benchmarks.proximity_windows import Place
 from simulations.datasets.nist import DEVICES, Stretch
-
-PI_DB = -36.0
-"""Added to the RSSI of either Pi: a round figure that takes this radio to the scale of phones, as a public table of
-models would. It centres what nodes train on; a central fit is the same without it."""
-
-UNIT_WINDOWS = 10
-"""A calibration session of a Pi is as many windows in a row at one distance."""
+from simulations.datasets.proximity import pi_features, sessions
+from simulations.datasets.windows import Place
 
 
 def single_frames(stretches: Sequence[Stretch]) -> list[Judged]:
@@ -46,21 +38,21 @@ def _frames(stretches: Sequence[Stretch], device: str) -> tuple[Array, Array, tu
 
 def held_out_device(pis: dict[str, Place]) -> list[Judged]:
     """Windows, a central fit."""
-    return _each_way(pis, lambda train: _central(_rows(pis[train]), pis[train].near))
+    return _each_way(pis, lambda train: _central(pi_features(pis[train]), pis[train].near))
 
 
 def held_out_device_and_distance(pis: dict[str, Place]) -> list[Judged]:
     """The harder question: neither the Pi nor the distance was learnt from."""
     judged = []
     for train, held_out in (("A", "B"), ("B", "A")):
-        rows, distances = _rows(pis[train]), np.array([window.distance_m for window in pis[train].windows])
+        rows, distances = pi_features(pis[train]), np.array([window.distance_m for window in pis[train].windows])
         tested = np.array([window.distance_m for window in pis[held_out].windows])
         margin = np.zeros(len(tested))
         for distance in np.unique(tested):
             kept = distances != distance
             model, threshold = _central(rows[kept], pis[train].near[kept])
             at = tested == distance
-            said = np.clip(model.probabilities(_rows(pis[held_out])[at]), 1e-9, 1 - 1e-9)
+            said = np.clip(model.probabilities(pi_features(pis[held_out])[at]), 1e-9, 1 - 1e-9)
             # Each distance has a model of its own, so what is compared is the odds over that model's threshold.
             margin[at] = np.log(said / (1 - said)) - np.log(threshold / (1 - threshold))
         judged.append(Judged(pis[held_out].near, 1 / (1 + np.exp(-margin)), 0.5, pis[held_out].groups))
@@ -81,7 +73,7 @@ def _each_way(pis: dict[str, Place], learn: Callable[[str], tuple[Logistic, floa
     for train, held_out in (DEVICES, DEVICES[::-1]):
         model, threshold = learn(train)
         place = pis[held_out]
-        judged.append(Judged(place.near, model.probabilities(_rows(place)), threshold, place.groups))
+        judged.append(Judged(place.near, model.probabilities(pi_features(place)), threshold, place.groups))
     return judged
 
 
@@ -90,18 +82,5 @@ def _central(rows: Array, near: Array) -> tuple[Logistic, float]:
     return model, balanced_threshold([near], [model.probabilities(rows)])
 
 
-def _rows(place: Place) -> Array:
-    receivers = {window.receiver for window in place.windows}
-    return place.features(Corrections(dict.fromkeys(receivers, PI_DB), {}, ReferenceCurve(0.0, 1.0)))
-
-
 def _units(place: Place) -> list[Unit]:
-    seen = [
-        (window.distance_m, Observation(tuple(row.tolist()), window.near))
-        for window, row in zip(place.windows, _rows(place), strict=True)
-    ]
-    units: list[Unit] = []
-    for _, stretch in groupby(seen, key=lambda pair: pair[0]):
-        observations = [observation for _, observation in stretch]
-        units += [observations[at : at + UNIT_WINDOWS] for at in range(0, len(observations), UNIT_WINDOWS)]
-    return units
+    return [unit for at_distance in sessions(place).values() for unit in at_distance]

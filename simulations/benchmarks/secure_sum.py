@@ -20,28 +20,22 @@ from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from aggregator.helper.desk import HelperDesk, key_digest
 from aggregator.helper.records import HelperRecords
-from privacy.boundary.arrays import arrays_of, pack
-from privacy.boundary.envelope import wrap
-from privacy.boundary.flower import CENTRE, enter_run, head_of
-from privacy.boundary.messages import Encoding, Header, Kind, Reply
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import HELPER_PARTY, Role, node_party
 from privacy.secure_sum.exchange import Part, SumRequest
 from privacy.secure_sum.mask import new_seed
 from privacy.secure_sum.seeds import Purpose, seal_seed
 from privacy.secure_sum.sums import MaskSum, ShareSum, split
-from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SHARE, TERMS
 from privacy.secure_sum.vector import Plan, Vector
 from simulations.benchmarks.table import Column, Outcome, Target
+from simulations.sealed import ASSIGNMENT, share_bytes
 
 OVER_AES, UPLINK, UPLINK_EXTRA = 3.0, 1.02, 2000
 MODELS = 8.0
 """Memory of a process above its start, in models of float32; the sum is one of them."""
-ASSIGNMENT = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ def run_sum(size: SumSize, say: Callable[[str], None]) -> Outcome:
     """Measure everything."""
     say("masking on a node")
     masking, aes = _masking(size)
-    uplink = _uplink(size.parameters)
+    uplink = share_bytes(size.parameters)
     rows: list[dict[str, object]] = [
         {"what": "AES-CTR over as many bytes", "seconds": aes, "rate": None, "memory": None, "bytes": None},
         {"what": "masking on a node", "seconds": masking, "rate": None, "memory": None, "bytes": uplink},
@@ -112,23 +106,6 @@ def _masking(size: SumSize) -> tuple[float, float]:
         Cipher(algorithms.AES(os.urandom(32)), modes.CTR(bytes(16))).encryptor().update_into(zeros, room)
         aes.append(time.perf_counter() - begun)
     return statistics.median(masking), statistics.median(aes)
-
-
-def _uplink(parameters: int) -> int:
-    """Bytes of a whole sealed and signed reply, seed included."""
-    enter_run(1, CENTRE)
-    authority = CertificateAuthority.create("bench")
-    node, helper = authority.enrol(node_party(2), Role.NODE), authority.enrol(HELPER_PARTY, Role.HELPER)
-    leader = authority.enrol("leader", Role.LEADER)
-    task = Message(RecordDict({"arrays": ArrayRecord(), "config": ConfigRecord()}), 2, "train")
-    share = ArrayRecord({ELEMENTS: Array(np.zeros(parameters, np.uint32)), SCALARS: Array(np.zeros(3, np.uint64))})
-    content = RecordDict({SHARE: share, TERMS: ConfigRecord({METRICS: ["error-count", "error-sum"]})})
-    reply = Message(content, reply_to=task)
-    packed, sizes = pack(arrays_of(reply), Encoding.EXACT, {})
-    seed = seal_seed(node, helper.certificate, Purpose("bench", 7, 1, Part.TRAIN, ASSIGNMENT), new_seed())
-    header = Header(Kind.REPLY, "bench", node.party, "leader", 7, b"m" * 16, b"t" * 16, time.time(), 4e9, True)
-    body = Reply(memoryview(head_of(reply)), memoryview(packed), sizes, Encoding.EXACT, None, seed)
-    return len(wrap(node, header, body, leader.certificate))
 
 
 def _process(who: str, size: SumSize) -> dict[str, float]:

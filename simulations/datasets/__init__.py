@@ -1,1 +1,1 @@
-"""Public contact data as federations."""
+"""Public data sets: their cards, their files, and what sites learn from and are judged on."""

@@ -1,15 +1,7 @@
 """DP-3T's experiment 34: exposure notification frames between phones that people carried, distances from cameras.
 
-Data card
-    What: six scenes of 11 to 29 minutes (lunch, train, office, queue, party, movement), 18 people with a phone each,
-        six Samsung models; every frame that a phone's exposure notifications reported, with RSSI, and the distance of
-        the two people at that moment where the cameras saw both. 34,835 frames, 20,719 of them with a distance.
-    Source: github.com/DP-3T/bt-measurements, experiment 34 (commit ba9f739), one SQLite file a scene.
-    Licence: CC BY-ND 4.0. Read in place: neither the files nor altered copies of them are part of this project.
-    Answers: whether people who sit, stand and walk with phones in pockets and bags are within two metres.
-    Does not answer: anything about other radios. Phones scan 4 seconds every few minutes; all are of one maker. The
-        same people and phones are in every scene, so what is learnt of a phone in one scene helps in another. No
-        children, no walls; few minutes, one day.
+What is in it and what it can answer is on its card: `jaga-sim data show exp34`. Files and altered copies of them are no
+part of this project: their licence, CC BY-ND, does not allow it.
 """
 
 from __future__ import annotations
@@ -22,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCENES = ("lunch", "train", "office", "queue", "party", "movement")
+SCENE_FILES = {name: f"scenario{number:02d}-{name}.sqlite" for number, name in enumerate(SCENES, 1)}
 FARTHEST_M = 100.0
 SOURCE = "github.com/DP-3T/bt-measurements, experiment 34"
 
@@ -59,10 +52,15 @@ def load_exp34(folder: Path) -> tuple[Scene, ...]:
     Raises:
         BadExp34: a file is missing, or not what it should be.
     """
-    return tuple(_scene(folder / f"scenario{number:02d}-{name}.sqlite", name) for number, name in enumerate(SCENES, 1))
+    return tuple(read_scene(folder / file, name) for name, file in SCENE_FILES.items())
 
 
-def _scene(path: Path, name: str) -> Scene:
+def read_scene(path: Path, name: str) -> Scene:
+    """One scene.
+
+    Raises:
+        BadExp34: there is no such file, or it is not what it should be.
+    """
     if not path.is_file():
         raise BadExp34(f"{path}: no such file; get the six scenes from {SOURCE}, and name their folder")
     try:

@@ -1,13 +1,6 @@
 """NIST's two Raspberry Pis: exposure notification frames from one to the other at known distances, line of sight.
 
-Data card
-    What: two Raspberry Pi 3, A and B, 0.5 to 4 m apart in steps of half a metre, hours at each; each hears the other's
-        frame about every ten seconds. 17,490 valid frames (a few rows hold garbage from the controller).
-    Source: github.com/ececli/Exposure-Notification-on-RPi (commit 31cbad4), 16 CSV files.
-    Licence: a work of NIST, in the public domain in the United States.
-    Answers: how well the radio that a node has tells two metres when nothing stands in the way.
-    Does not answer: people, bodies, pockets, rooms. There is one stretch a distance, recorded by both Pis at once: a
-        "held-out device" is another receiver in the same place at the same time, and no distance is held out by it.
+What is in it and what it can answer is on its card: `jaga-sim data show nist-pi`.
 """
 
 from __future__ import annotations
@@ -21,6 +14,9 @@ from numpy.typing import NDArray
 
 DEVICES = ("A", "B")
 DISTANCES_CM = (50, 100, 150, 200, 250, 300, 350, 400)
+STRETCH_FILES = {(d, cm): f"ContactTracingData_{cm}cm_Device_{d}.csv" for d in DEVICES for cm in DISTANCES_CM}
+"""By device and distance, cm."""
+
 SOURCE = "github.com/ececli/Exposure-Notification-on-RPi"
 COLUMNS = ("Timestamp", "RSSI")
 
@@ -55,14 +51,15 @@ def load_nist(folder: Path) -> tuple[Stretch, ...]:
     Raises:
         BadNist: a file is missing, or not what it should be.
     """
-    return tuple(
-        _stretch(folder / f"ContactTracingData_{cm}cm_Device_{device}.csv", device, cm / 100)
-        for device in DEVICES
-        for cm in DISTANCES_CM
-    )
+    return tuple(read_stretch(folder / file, device, cm / 100) for (device, cm), file in STRETCH_FILES.items())
 
 
-def _stretch(path: Path, device: str, distance_m: float) -> Stretch:
+def read_stretch(path: Path, device: str, distance_m: float) -> Stretch:
+    """One stretch.
+
+    Raises:
+        BadNist: there is no such file, or it is not what it should be.
+    """
     if not path.is_file():
         raise BadNist(f"{path}: no such file; get the recordings from {SOURCE}, and name their folder")
     with path.open(encoding="utf-8", newline="") as file:

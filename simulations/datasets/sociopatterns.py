@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.sensing.contacts import Contact, OpenDay, days, read_contacts
 from edge.store.slots import DAY_S, SLOT_S, WINDOW_S
+from simulations.datasets.federated import SiteData
 
 Minutes = list[tuple[int, float]]
 """(slot, close-contact person-minutes) of the slots in which a node listened."""
@@ -43,6 +44,11 @@ class Federation:
     def zones(self) -> tuple[str, ...]:
         """A node each, by name."""
         return tuple(self.minutes)
+
+    @property
+    def sites(self) -> tuple[SiteData, ...]:
+        """The same split, without the contacts that it is made of."""
+        return tuple(SiteData(zone, self.training(zone), self.held_out(zone)) for zone in self.zones)
 
     @property
     def training_until_s(self) -> int:

@@ -78,6 +78,41 @@ class PlainTraining:
                 model.step(task.loss, x[:, batch], y[:, batch], weights, plan.learning_rate, None)
 
 
+@dataclass(frozen=True, slots=True)
+class LayersOnly:
+    """Another training, of which some parameters alone remain: the others stay as they came.
+
+    Attributes:
+        names: of the parameters that are trained.
+    """
+
+    inner: LocalTraining
+    names: frozenset[str]
+
+    def run(self, model: ModelOfMany, task: Task, examples: CohortExamples, generator: torch.Generator) -> None:
+        self.inner.run(_Held(model, self.names), task, examples, generator)
+
+
+class _Held:
+    """A model that takes back, after each step, what is not to be trained."""
+
+    def __init__(self, model: ModelOfMany, names: frozenset[str]) -> None:
+        self._model = model
+        self._kept = {name: value.clone() for name, value in model.parameters().items() if name not in names}
+
+    def load(self, state: Mapping[str, Tensor], nodes: int) -> None:
+        self._model.load(state, nodes)
+
+    def parameters(self) -> dict[str, Tensor]:
+        return self._model.parameters()
+
+    def step(self, loss: Loss, x: Tensor, y: Tensor, weights: Tensor, rate: float, clip_norm: float | None) -> None:
+        self._model.step(loss, x, y, weights, rate, clip_norm)
+        now = self._model.parameters()
+        for name, value in self._kept.items():
+            now[name].copy_(value)
+
+
 def _lot(examples: CohortExamples, rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """The examples of one step and the weight of each, 1 or 0: every example enters with probability `rate`."""
     if rate == 1:

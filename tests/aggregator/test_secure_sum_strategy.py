@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.cohort import CohortTooSmall
-from aggregator.strategies.secure_sum import SecureSum, SumSettings
+from aggregator.strategies.secure_sum import NodesBarred, SecureSum, SumSettings
 from aggregator.strategies.state import restore, snapshot
 from aggregator.strategies.streaming import Streaming
 from aggregator.summing import HelperSilent
@@ -355,6 +355,38 @@ def test_a_closed_set_of_which_one_does_not_come_again_is_lost_and_the_others_ar
     restarted.asked(asked)
     restarted.aggregate_train(1, replies[1:])
     assert sorted(one.refusal is None for one in told) == [False, True, True, True]
+
+
+def test_a_sum_that_one_node_spoils_is_made_of_the_others_when_they_answer_again(federation):
+    book = Book()
+    spoiler = federation.join()
+    made, told = strategy(federation, book=book)
+    asked = tasks(made, nodes=NODES + 1)
+    replies = [federation.answer(task, app) for task in asked]
+    for _ in range(2):  # the second time in another process, which knows nothing of the first but the book
+        with pytest.raises(NodesBarred, match="no group of round 1"):
+            made.aggregate_train(1, replies)
+        result, _ = made.aggregate_train(1, replies)
+        honest = [task.metadata.dst_node_id for task in asked if node_party(task.metadata.dst_node_id) != spoiler.party]
+        np.testing.assert_allclose(result["w"].numpy(), weighted(honest)[0]["w"], atol=1e-6)
+        assert sorted(told[-1].nodes) == sorted(honest)
+        made, told = strategy(federation, book=book)
+        tasks(made, nodes=NODES + 1)
+        made.asked(asked)
+
+
+def test_a_sum_that_is_too_small_without_those_who_spoil_it_is_asked_for_once_more_at_most(federation):
+    spoilers = [federation.join() for _ in range(2)]
+    made, _ = strategy(federation, book=Book())
+    asked = tasks(made, nodes=NODES + 2)
+    few = [task for task in asked if node_party(task.metadata.dst_node_id) in {one.party for one in spoilers}]
+    few += [task for task in asked if task not in few][:2]
+    replies = [federation.answer(task, app) for task in few]
+    with pytest.raises(NodesBarred):
+        made.aggregate_train(1, replies)
+    with pytest.raises(CohortTooSmall) as last:
+        made.aggregate_train(1, replies)
+    assert not isinstance(last.value, NodesBarred)
 
 
 class Wrong:

@@ -22,10 +22,11 @@ from simulations.benchmarks.proximity_figures import (
     ndcf,
 )
 from simulations.benchmarks.proximity_models import DELTA, PLAIN, RECIPES, ROUNDS, Scenes, Setting, federated, fit
-from simulations.benchmarks.proximity_nist import UNIT_WINDOWS, _units, held_out_device
-from simulations.benchmarks.proximity_windows import scene_windows, stretch_windows
+from simulations.benchmarks.proximity_nist import held_out_device
 from simulations.datasets.exp34 import Scene, load_exp34
 from simulations.datasets.nist import Stretch
+from simulations.datasets.proximity import UNIT_WINDOWS, sessions
+from simulations.datasets.windows import scene_windows, stretch_windows
 
 PAIRS = st.lists(st.tuples(st.booleans(), st.integers(0, 10)), min_size=2, max_size=40)
 
@@ -219,8 +220,8 @@ def test_a_pis_unit_is_ten_windows_of_one_distance():
         for metres in (1.0, 3.0)
     ]
     place = stretch_windows([s for s in stretches if s.device == "A"])
-    units = _units(place)
-    assert {len(unit) for unit in units[:-1]} <= set(range(1, UNIT_WINDOWS + 1))
+    units = [unit for at_distance in sessions(place).values() for unit in at_distance]
+    assert {len(unit) for unit in units} <= set(range(1, UNIT_WINDOWS + 1))
     assert all(len({seen.near for seen in unit}) == 1 for unit in units)
     assert sum(map(len, units)) == len(place.windows)
     judged = held_out_device({d: stretch_windows([s for s in stretches if s.device == d]) for d in "AB"})

@@ -248,6 +248,20 @@ def test_a_node_that_starts_anew_gets_its_task_again(federation):
     assert second.seen[0].message_id == asked.message_id
 
 
+def test_a_task_that_is_sent_anew_is_not_settled_with_the_old_one(federation):
+    """A coordinator asks for stored replies again under the same ids, while the first replies are still in somebody's
+    hands."""
+    halfway(federation, GOOD)
+    grid = federation.grid()
+    wait_for_nodes(grid, GOOD)
+    asked = tasks(GOOD)
+    old = grid.send_and_receive(asked, timeout=SOON_S)
+    assert answered_by(old) == {GOOD: None}
+    new = grid.send_and_receive(asked, timeout=SOON_S)
+    old.close()
+    assert answered_by(new) == {GOOD: None}
+
+
 def test_a_task_for_a_node_that_has_never_been_there_waits_for_it(federation):
     grid = federation.grid()
     replies = grid.send_and_receive(tasks(GOOD), timeout=SOON_S)

@@ -214,14 +214,28 @@ def test_a_node_that_never_answers_costs_its_deadline_and_no_round(ministries):
     for node in (*ministries.federation.nodes, frozen):
         centre.wait_online(node.party)
     frozen.process.send_signal(signal.SIGSTOP)
-    ministries.start_leader(rounds=1, nodes=4, deadline_s=12)
+    ministries.start_leader(rounds=1, nodes=4, deadline_s=40)
     events = ministries.finish()
     assert_averaged(ministries, events, 1)
     (trained, evaluated) = [event.details["nodes"] for event in events if event.kind is EventKind.GROUP_SUMMED]
     assert sorted(trained) == sorted(evaluated) == sorted(f"site {node_id}" for node_id in MEANS)
 
 
-def test_a_node_that_the_helper_s_organisation_does_not_vouch_for_is_left_out(ministries):
+def test_a_node_that_the_helper_s_organisation_does_not_vouch_for_does_not_stop_the_others(ministries):
+    helper, stranger = ministries.federation.helper, ministries.frozen.start()
+    helper.command("withdraw", stranger.party)
+    helper.start()
+    ministries.start_nodes()
+    ministries.start_leader(nodes=4)
+    events = ministries.finish()
+    assert_averaged(ministries, events, 2)
+    (lost,) = [event.details for event in events if event.kind is EventKind.GROUP_LOST]
+    assert lost["because_of"] == [f"site {FROZEN}"]
+    sent = [event.details["nodes"] for event in events if event.kind is EventKind.TRAINING_SENT]
+    assert list(map(len, sent)) == [4, 4, 3]
+
+
+def test_with_too_few_that_the_helper_s_organisation_vouches_for_the_run_stops_and_says_so(ministries):
     helper = ministries.federation.helper
     helper.command("withdraw", ministries.federation.nodes[0].party)
     helper.start()

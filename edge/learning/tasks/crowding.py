@@ -126,6 +126,9 @@ class Crowding:
     def forecast(self, prediction: Tensor) -> Tensor:
         return prediction.clamp(min=0).square() * MINUTES_SCALE
 
+    def error(self, forecast: Tensor, y: Tensor) -> Tensor:
+        return (forecast - y).abs()
+
     def baseline(self, x: Tensor) -> Tensor:
         """Persistence: as in the last slot."""
         return self.forecast(x[:, 0] / LAG_WEIGHT)

@@ -127,6 +127,9 @@ class Proximity:
     def forecast(self, prediction: Tensor) -> Tensor:
         return prediction.sigmoid()
 
+    def error(self, forecast: Tensor, y: Tensor) -> Tensor:
+        return (forecast - y).square()
+
     def baseline(self, x: Tensor) -> Tensor:
         """Near where it is at least as loud as the reference curve is at `NEAR_M`: 1 or 0."""
         level = (Closeness.default().curve.at(NEAR_M) - LOUDNESS_CENTRE_DBM) / LOUDNESS_SCALE_DB

@@ -70,7 +70,7 @@ class Task(Protocol):
 
     @property
     def error_bound(self) -> float:
-        """Absolute errors are clipped to this before they are summed and noised; same unit as `forecast`."""
+        """What `error` gives is clipped to this before it is summed and noised."""
         ...
 
     @property
@@ -97,6 +97,11 @@ class Task(Protocol):
 
     def forecast(self, prediction: Tensor) -> Tensor:
         """The model's output in the unit of `y`, [n]: an amount, or of a classifier a probability."""
+        ...
+
+    def error(self, forecast: Tensor, y: Tensor) -> Tensor:
+        """How wrong each forecast was, [n], from 0 up. `crowding`: minutes apart; `proximity`: the square of what is
+        missing to certainty (Brier 1950), whose mean is least for true probabilities."""
         ...
 
     def baseline(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Windows of 150 seconds out of the recordings: what the benchmark's models learn from and are judged on.
+"""Windows of 150 seconds out of the recordings: what models of closeness learn from and are judged on.
 
 A window is one transmitter at one receiver during one stretch of `WINDOW_S` of the epoch, where at least one frame's
 distance is known. It is near where the median of these distances is at most `NEAR_M`. Features come from all frames of

@@ -1,0 +1,1 @@
+"""Experiments: a file says what to simulate, a folder holds what came of it."""

@@ -1,0 +1,128 @@
+"""What an experiment learns from: sites' records, made into examples side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from edge.learning.tasks.task import Examples, Task, UnknownTask, load_task
+from simulations.datasets.catalogue import BadData, load
+from simulations.datasets.federated import FederatedData
+from simulations.engine.bench import State
+from simulations.runs.experiment import AttackersTable, BadExperiment, DataTable, TaskTable
+from simulations.world.federated import federate
+from simulations.world.pretraining import pretrain_public_model
+
+WORLD = "world"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Task, data and first model of an experiment.
+
+    Attributes:
+        names: of the sites that learn.
+        training: their examples.
+        tested: names of the sites whose held-out examples the model is judged on; as a rule the same.
+        held_out: those examples.
+        start: the model that the first round begins with.
+    """
+
+    task: Task
+    data: str
+    names: tuple[str, ...]
+    training: tuple[Examples, ...]
+    tested: tuple[str, ...]
+    held_out: tuple[Examples, ...]
+    start: State
+
+    def lying(self, nodes: NDArray[np.bool_]) -> tuple[Examples, ...]:
+        """The training examples, where those of some nodes have each observation mirrored between the node's own
+        largest and smallest."""
+        return tuple(_mirrored(one) if lies else one for one, lies in zip(self.training, nodes, strict=True))
+
+
+def open_scene(data: DataTable, chosen: TaskTable) -> Scene:
+    """Read everything.
+
+    Raises:
+        BadExperiment: a value of these two tables is none that can be used, naming its key.
+    """
+    learnt_from = _load(data, "source")
+    judged_on = learnt_from if data.test_on is None else _load(data, "test_on")
+    try:
+        task = load_task(chosen.name or learnt_from.task)
+    except UnknownTask as why:
+        raise BadExperiment(f"task.name: {why}") from why
+    try:
+        training = tuple(task.examples(site.training) for site in learnt_from.sites)
+        held_out = tuple(task.examples(site.held_out) for site in judged_on.sites)
+    except Exception as why:
+        raise BadExperiment(f"task.name: {task.name} cannot use the records of {learnt_from.name}: {why}") from why
+    if not any(map(len, held_out)):
+        raise BadExperiment(f"data.source: {judged_on.name} has no held-out example for {task.name}")
+    tested = tuple(site.name for site in judged_on.sites)
+    names = tuple(site.name for site in learnt_from.sites)
+    return Scene(task, learnt_from.name, names, training, tested, held_out, _start(task, chosen.start))
+
+
+def liars(attackers: AttackersTable, nodes: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Who lies, bool [nodes]."""
+    lying = np.zeros(nodes, bool)
+    lying[rng.choice(nodes, round(attackers.share * nodes), replace=False)] = True
+    return lying
+
+
+def _load(data: DataTable, key: str) -> FederatedData:
+    source: str = getattr(data, key)
+    try:
+        if source == WORLD:
+            return federate(data.kind, data.sites, data.days, data.world_seed)
+        if ":" in source:
+            return _own(source)
+        return load(source, data.folder)
+    except BadData as why:
+        raise BadExperiment(f"data.{key}: {why}, or write world") from why
+    except (ImportError, AttributeError, TypeError, ValueError) as why:
+        raise BadExperiment(f"data.{key}: {source} cannot be used: {why}") from why
+
+
+def _own(source: str) -> FederatedData:
+    module, _, name = source.partition(":")
+    made = getattr(import_module(module), name)()
+    if not isinstance(made, FederatedData):
+        raise TypeError(f"it gave {type(made).__name__}, and FederatedData is expected")
+    return made
+
+
+def _start(task: Task, start: str) -> State:
+    fresh = {name: value.numpy().copy() for name, value in task.model().state_dict().items()}
+    if start == "fresh":
+        return fresh
+    if start == "public":
+        try:
+            return pretrain_public_model(task, 0)
+        except Exception as why:
+            raise BadExperiment(
+                f"task.start: generated worlds cannot pre-train {task.name} ({why}): write fresh, or a file"
+            ) from why
+    try:
+        state: State = load_file(Path(start))
+    except (OSError, SafetensorError) as why:
+        raise BadExperiment(f"task.start: {start}: {why}; write fresh, public, or a file of safetensors") from why
+    if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in fresh.items()}:
+        raise BadExperiment(f"task.start: the arrays of {start} are not those of {task.name}'s model")
+    return state
+
+
+def _mirrored(examples: Examples) -> Examples:
+    if not len(examples):
+        return examples
+    return replace(examples, y=torch.add(examples.y.min(), examples.y.max()) - examples.y)
