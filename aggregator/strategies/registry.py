@@ -1,4 +1,4 @@
-"""A strategy by name: one that flwr ships, or `module:Class`, with options from a run file."""
+"""A strategy by name: one that flwr ships, one of ours, or `module:Class`, with options from a run file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from typing import Any
 import flwr.serverapp.strategy as shipped
 from flwr.serverapp.strategy import Strategy
 
+from aggregator.strategies.averaging import TailAverage
 from aggregator.strategies.streaming import Streaming
+
+OURS: Mapping[str, type[Strategy]] = {TailAverage.__name__: TailAverage}
+"""Beside those that flwr ships."""
+ROUNDS = "rounds"
+"""An option that a run tells a strategy which has it."""
 
 
 class BadStrategy(ValueError):
@@ -19,8 +25,8 @@ class BadStrategy(ValueError):
 
 
 def names() -> list[str]:
-    """The strategies that flwr ships and a run file can name."""
-    return sorted(name for name in shipped.__all__ if _is_strategy(getattr(shipped, name)))
+    """The strategies that a run file can name without their module."""
+    return sorted([*OURS, *(name for name in shipped.__all__ if _is_strategy(getattr(shipped, name)))])
 
 
 def parameters(name: str) -> frozenset[str]:
@@ -32,11 +38,12 @@ def parameters(name: str) -> frozenset[str]:
     return frozenset(inspect.signature(_class(name)).parameters)
 
 
-def make(name: str, options: Mapping[str, Any], *, streaming: bool) -> Strategy:
+def make(name: str, options: Mapping[str, Any], *, streaming: bool, rounds: int | None = None) -> Strategy:
     """Make a strategy.
 
     Args:
         streaming: wrap it, so that its memory does not grow with the number of nodes.
+        rounds: of the run; a strategy that has an option `rounds` is told.
 
     Raises:
         BadStrategy: no such strategy, or an option it does not take or accept.
@@ -49,6 +56,10 @@ def make(name: str, options: Mapping[str, Any], *, streaming: bool) -> Strategy:
             near = get_close_matches(option, taken, 1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(taken)}"
             raise BadStrategy(f"{name} has no option {option!r}: {hint}")
+    if rounds is not None and ROUNDS in taken:
+        if options.get(ROUNDS, rounds) != rounds:
+            raise BadStrategy(f"{name}: its option rounds is {options[ROUNDS]}, and the run has {rounds}: leave it out")
+        options = {**options, ROUNDS: rounds}
     try:
         strategy = kind(**options)
     except (TypeError, ValueError) as why:
@@ -59,11 +70,11 @@ def make(name: str, options: Mapping[str, Any], *, streaming: bool) -> Strategy:
 def _class(name: str) -> type[Strategy]:
     if ":" in name:
         return _own_class(name)
-    found = getattr(shipped, name, None) if name in names() else None
+    found = OURS.get(name) or (getattr(shipped, name) if name in names() else None)
     if found is None:
         near = get_close_matches(name, names(), 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
-        raise BadStrategy(f"flwr ships no strategy {name!r}: {hint} Or write module:Class for one of your own")
+        raise BadStrategy(f"no strategy is called {name!r}: {hint} Or write module:Class for one of your own")
     kind: type[Strategy] = found
     return kind
 

@@ -23,7 +23,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from edge.learning.clipping import clipped_sum, trained
-from edge.learning.dpsgd import METRICS_NOISE, DpSgdPlan
+from edge.learning.dpsgd import METRICS_NOISE
 from privacy.accounting.composition import noise_multiplier_for
 from privacy.accounting.events import ANY, SITE, Event, SampledGaussian, SharedGaussian
 from privacy.mechanisms.shared_noise import NoiseReport, SharedNoise, Steps, honest_of
@@ -33,8 +33,6 @@ DP_SGD, SHARED_NOISE = "dp-sgd", "shared-noise"
 """Values of `mechanism` in a `[train]` table; the first where it says nothing."""
 RECORD = "record"
 """Beside `SITE`, a value of `unit` in a `[train]` table: the task's own unit."""
-STEADY_NOISE, MOST_RATE = 13.0, 3.0
-"""Of `RecordPlan.under`, chosen on sites that no figure of the documentation is of (docs/gap.md)."""
 FINE = 2**20
 """Steps of a sensitivity, where no code is at hand: its rounding is far below what is asked for."""
 
@@ -152,22 +150,6 @@ class RecordPlan:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and above 0")
         if self.lot_size < 1:
             raise ValueError(f"lot_size ({self.lot_size}) must be at least 1")
-
-    @classmethod
-    def under(cls, protection: Protection, nodes: int, lot_size: int) -> Self:
-        """The recommended plan for runs of 40 rounds whose last half is averaged: smaller steps under more noise.
-
-        Args:
-            nodes: that take part in a round.
-            lot_size: about how many examples a node has, by what is public: opening hours and days.
-        """
-        noise = protection.sum_multiplier(nodes)
-        rate = min(MOST_RATE, (STEADY_NOISE / noise) ** 1.5) if noise else MOST_RATE
-        return cls(learning_rate=rate, lot_size=lot_size)
-
-    def with_floats(self, protection: Protection) -> DpSgdPlan:
-        """The same round as `edge.learning.dpsgd` and the engine run it: its noise is no whole number of steps."""
-        return DpSgdPlan(protection.node_multiplier, self.clip_norm, 1, self.learning_rate, 1.0, self.lot_size)
 
     @property
     def rate(self) -> float:

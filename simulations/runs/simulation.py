@@ -297,15 +297,14 @@ class Simulation:
 
 def _strategy(settings: Experiment, nodes: int) -> tuple[Strategy, bool]:
     """The strategy, and whether the mean of all replies is all it needs."""
+    name, options, rounds = settings.strategy.name, settings.strategy.options, settings.experiment.rounds
     try:
-        made = registry.make(settings.strategy.name, settings.strategy.options, streaming=False)
+        made = registry.make(name, options, streaming=False, rounds=rounds)
     except registry.BadStrategy as why:
         raise BadExperiment(f"strategy.name: {why}") from why
     for option in ("min_available_nodes", "min_train_nodes"):
         if (needed := getattr(made, option, 0)) > nodes:
-            raise BadExperiment(
-                f"strategy.options: {settings.strategy.name} waits for {needed} nodes ({option}), and there are {nodes}"
-            )
+            raise BadExperiment(f"strategy.options: {name} waits for {needed} nodes ({option}), and there are {nodes}")
     try:
         Streaming(made)
     except NotLinear:

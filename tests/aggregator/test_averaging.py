@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.strategies.averaging import TailAverage
@@ -12,8 +12,6 @@ from aggregator.strategies.registry import BadStrategy, make
 from aggregator.strategies.state import restore, snapshot
 from aggregator.strategies.streaming import Streaming
 from privacy.boundary.flower import CENTRE, enter_run
-
-NAME = "aggregator.strategies.averaging:TailAverage"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -51,11 +49,12 @@ def whole_run(strategy, rounds, moves):
 MOVES = st.lists(st.tuples(st.floats(-4, 4, width=16), st.floats(-4, 4, width=16)), min_size=1, max_size=9)
 
 
+@settings(deadline=None)
 @given(MOVES, st.booleans(), st.data())
 def test_the_last_model_is_the_mean_of_the_tail_and_those_before_are_fedavg_s(moves, streaming, data):
     rounds = len(moves)
     tail = data.draw(st.none() | st.integers(1, rounds))
-    made = make(NAME, {"rounds": rounds, **({} if tail is None else {"tail": tail})}, streaming=streaming)
+    made = make("TailAverage", {} if tail is None else {"tail": tail}, streaming=streaming, rounds=rounds)
     plain = whole_run(FedAvg(), rounds, moves)
     found = whole_run(made, rounds, moves)
     np.testing.assert_allclose(found[:-1], plain[:-1], atol=1e-5)
@@ -86,4 +85,14 @@ def test_a_run_that_is_resumed_has_the_same_mean(cut):
 @pytest.mark.parametrize("tail", [0, 5])
 def test_a_tail_that_is_no_part_of_the_run_is_refused(tail):
     with pytest.raises(BadStrategy, match=rf"tail {tail} is not in 1\.\.4"):
-        make(NAME, {"rounds": 4, "tail": tail}, streaming=True)
+        make("TailAverage", {"tail": tail}, streaming=True, rounds=4)
+
+
+def test_a_strategy_that_counts_on_other_rounds_than_the_run_has_is_refused():
+    with pytest.raises(BadStrategy, match="its option rounds is 40, and the run has 10: leave it out"):
+        make("TailAverage", {"rounds": 40}, streaming=True, rounds=10)
+    assert make("TailAverage", {"rounds": 10}, streaming=False, rounds=10).rounds == 10
+
+
+def test_a_strategy_without_that_option_is_not_told_of_the_rounds():
+    assert type(make("FedAvg", {}, streaming=False, rounds=10)) is FedAvg
