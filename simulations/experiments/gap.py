@@ -72,6 +72,7 @@ APPROACHES = (
     Approach("local noise, 10 rounds, as it comes", "dp-sgd", 10),
     LOCAL,
     Approach("shared noise, 10 rounds, as it comes", "shared-noise", 10),
+    Approach("shared noise, 10 rounds, own lot size", "shared-noise", 10, rates=((EPSILON, 1.0),)),
     Approach("shared noise, last model, 40 rounds", "shared-noise", 40, rates=SHARED_RATES),
     Approach("shared noise, momentum, 40 rounds", "shared-noise", 40, "FedAvgM", MOMENTUM, SHARED_RATES),
     Approach("shared noise, Adam, 40 rounds", "shared-noise", 40, "FedAdam", ADAM, SHARED_RATES),
@@ -139,6 +140,11 @@ class Line:
         shares = [self.ends.closed(error) for error in self.errors]
         return statistics.median(shares), min(shares), max(shares)
 
+    @property
+    def held(self) -> str:
+        """How many seeds close enough of the gap."""
+        return f"{sum(self.ends.closed(error) >= ENOUGH for error in self.errors)} of {len(self.errors)}"
+
 
 def measure(asked: Sequence[Asked], seeds: int, out: Path, workers: int = 1) -> Iterator[Line]:
     """Carry out the runs that `out` does not hold yet, and read all of them."""
@@ -180,16 +186,18 @@ class Signal:
 
 def shown(lines: Sequence[Line]) -> Table:
     """What is known of each data set, and its lines under it."""
-    table = Table("data", "approach", "eps", "error", "gap closed", "least", "most")
+    table = Table("data", "approach", "eps", "error", "gap closed", "least", "most", f"{ENOUGH:.0%} held")
     for data in dict.fromkeys(line.asked.data for line in lines):
         of_it = [line for line in lines if line.asked.data == data]
         ends = of_it[0].ends
         for name, error in (("persistence", ends.persistence), ("start", ends.start), ("central", ends.central)):
-            table.add_row(data, name, "-", f"{error:.2f}", f"{ends.closed(error):.0%}", "", "")
+            table.add_row(data, name, "-", f"{error:.2f}", f"{ends.closed(error):.0%}", "", "", "")
         for line in of_it:
             asked, shares = line.asked, (f"{share:.1%}" for share in line.closed)
             epsilon = "-" if asked.approach.mechanism == "none" else f"{asked.epsilon:g}"
-            table.add_row(data, asked.approach.name, epsilon, f"{statistics.median(line.errors):.2f}", *shares)
+            table.add_row(
+                data, asked.approach.name, epsilon, f"{statistics.median(line.errors):.2f}", *shares, line.held
+            )
         table.add_section()
     return table
 
@@ -203,7 +211,9 @@ def draw_figure(lines: Sequence[Line], path: Path) -> None:
     from matplotlib import pyplot  # noqa: PLC0415
 
     sites = list(dict.fromkeys(line.asked.data for line in lines))
-    figure, axes = pyplot.subplots(1, len(sites), figsize=(4.2 * len(sites), 3.2), sharey=True, squeeze=False)
+    figure, axes = pyplot.subplots(
+        1, len(sites), figsize=(4.2 * len(sites), 3.6), sharey=True, squeeze=False, layout="constrained"
+    )
     for axis, data in zip(axes[0], sites, strict=True):
         for approach in (LOCAL, SHARED):
             rows = [line for line in lines if (line.asked.data, line.asked.approach) == (data, approach)]
@@ -215,12 +225,11 @@ def draw_figure(lines: Sequence[Line], path: Path) -> None:
         ends = next(line.ends for line in lines if line.asked.data == data)
         axis.axhline(100 * ends.closed(ends.start), color="grey", linewidth=0.8, linestyle=":", label="start model")
         axis.axhline(100 * ENOUGH, color="grey", linewidth=0.8, linestyle="--", label=f"{ENOUGH:.0%}")
-        axis.set(title=data, xlabel="epsilon of a record's lifetime", xscale="log", ylim=(-60, 140))
+        axis.set(title=data, xlabel="epsilon of a record's lifetime", xscale="log", ylim=(-100, 140))
         axis.set_xticks(EPSILONS, [f"{epsilon:g}" for epsilon in EPSILONS])
         axis.minorticks_off()
     axes[0][0].set_ylabel("gap closed, %")
-    axes[0][0].legend(loc="lower right", fontsize="small")
-    figure.tight_layout()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", metadata={"Date": None})
     pyplot.close(figure)
@@ -245,7 +254,7 @@ def main(
     if drawn:
         asked += [Asked(data, one, e) for data in sets for one in (LOCAL, SHARED) for e in EPSILONS if e != EPSILON]
     lines = list(measure(asked, seeds, out, workers))
-    console = Console(width=110)
+    console = Console(width=124)
     console.print(shown(lines))
     for data in sets:
         signal = Signal.of(data)

@@ -49,7 +49,7 @@ def whole_run(strategy, rounds, moves):
 MOVES = st.lists(st.tuples(st.floats(-4, 4, width=16), st.floats(-4, 4, width=16)), min_size=1, max_size=9)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(MOVES, st.booleans(), st.data())
 def test_the_last_model_is_the_mean_of_the_tail_and_those_before_are_fedavg_s(moves, streaming, data):
     rounds = len(moves)

@@ -58,6 +58,7 @@ def test_the_share_of_the_gap_is_0_at_persistence_and_1_at_central():
     assert [ends.closed(error) for error in (10.0, 9.0, 8.0, 11.0)] == [0.0, 0.5, 1.0, -0.5]
     line = Line(Asked("lyon-ward", SHARED, EPSILON), (9.0, 8.0, 10.0), ends)
     assert line.closed == (0.5, 0.0, 1.0)
+    assert line.held == "1 of 3"
 
 
 def test_runs_are_carried_out_once_and_read_back(data, tmp_path):
