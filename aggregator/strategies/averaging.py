@@ -59,7 +59,10 @@ class TailAverage(FedAvg):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """FedAvg's; after the last round the mean over those of the tail that gave a model."""
+        """FedAvg's; after the last round the mean over those of the tail that gave a model.
+
+        If the last round gives none, there is no mean, and the model stays that of the round before.
+        """
         arrays, metrics = super().aggregate_train(server_round, replies)
         if arrays is None or not self.rounds - self.tail < server_round <= self.rounds:
             return arrays, metrics
