@@ -22,6 +22,8 @@ from flwr.serverapp.strategy import Strategy
 from aggregator.strategies.streaming import Streaming
 
 ENTRY_POINT_GROUP = "jaga.strategies"
+ROUNDS = "rounds"
+"""An option that a run tells a strategy which has it."""
 
 
 class BadStrategy(ValueError):
@@ -47,11 +49,12 @@ def parameters(name: str) -> frozenset[str]:
     return frozenset(_options(_class(name)))
 
 
-def make(name: str, options: Mapping[str, Any], *, streaming: bool) -> Strategy:
+def make(name: str, options: Mapping[str, Any], *, streaming: bool, rounds: int | None = None) -> Strategy:
     """Make a strategy.
 
     Args:
         streaming: wrap it, so that its memory does not grow with the number of nodes.
+        rounds: of the run; a strategy that has an option `rounds` is told.
 
     Raises:
         BadStrategy: no such strategy, or an option it does not take or accept.
@@ -64,6 +67,10 @@ def make(name: str, options: Mapping[str, Any], *, streaming: bool) -> Strategy:
             near = get_close_matches(option, taken, 1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(taken)}"
             raise BadStrategy(f"{name} has no option {option!r}: {hint}")
+    if rounds is not None and ROUNDS in taken:
+        if options.get(ROUNDS, rounds) != rounds:
+            raise BadStrategy(f"{name}: its option rounds is {options[ROUNDS]}, and the run has {rounds}: leave it out")
+        options = {**options, ROUNDS: rounds}
     try:
         strategy = kind(**options)
     except (TypeError, ValueError) as why:

@@ -304,8 +304,9 @@ class Simulation:
 
 def _strategy(settings: Experiment, nodes: int) -> tuple[Strategy, bool]:
     """The strategy, and whether the mean of all replies is all it needs."""
+    name, options, rounds = settings.strategy.name, settings.strategy.options, settings.experiment.rounds
     try:
-        made = registry.make(settings.strategy.name, settings.strategy.options, streaming=False)
+        made = registry.make(name, options, streaming=False, rounds=rounds)
     except registry.BadStrategy as why:
         raise BadExperiment(f"strategy.name: {why}") from why
     if not 0 < (share := getattr(made, "fraction_train", 1.0)) <= 1:
@@ -314,9 +315,7 @@ def _strategy(settings: Experiment, nodes: int) -> tuple[Strategy, bool]:
         raise BadExperiment(f"strategy.options.proximal_mu: {mu} is for nodes that add FedProx's term; Jaga's do not")
     for option in ("min_available_nodes", "min_train_nodes"):
         if (needed := getattr(made, option, 0)) > nodes:
-            raise BadExperiment(
-                f"strategy.options: {settings.strategy.name} waits for {needed} nodes ({option}), and there are {nodes}"
-            )
+            raise BadExperiment(f"strategy.options: {name} waits for {needed} nodes ({option}), and there are {nodes}")
     try:
         Streaming(made)
     except NotLinear:

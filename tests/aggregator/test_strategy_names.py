@@ -6,6 +6,7 @@ import pytest
 from flwr.serverapp.strategy import FedAvg
 from small_package import install
 
+from aggregator.strategies.averaging import TailAverage
 from aggregator.strategies.registry import ENTRY_POINT_GROUP, BadStrategy, make, names, offered, parameters
 from aggregator.strategies.streaming import Streaming
 
@@ -40,7 +41,7 @@ def test_a_package_s_strategy_goes_by_the_name_of_its_entry_point(offer):
     assert isinstance(strategy, Streaming)
     assert type(strategy.inner).__name__ == "Halved"
     assert strategy.inner.server_learning_rate == 0.25
-    assert offered() == ["halved"]
+    assert offered() == ["TailAverage", "halved"]
 
 
 def test_options_that_are_handed_on_to_the_class_above_are_taken_too(offer):
@@ -58,8 +59,9 @@ def test_an_option_that_the_class_above_is_given_twice_is_said(offer):
         make("halved", {"server_learning_rate": 1.0}, streaming=False)
 
 
-def test_where_no_package_offers_any_flower_s_are_there_as_ever():
-    assert offered() == []
+def test_jaga_offers_its_own_as_any_package_does_beside_flower_s():
+    assert offered() == ["TailAverage"]
+    assert type(make("TailAverage", {}, streaming=False, rounds=4)) is TailAverage
     assert type(make("FedAvg", {}, streaming=False)) is FedAvg
 
 
@@ -98,6 +100,6 @@ def test_a_name_that_nobody_offers_is_answered_with_those_that_there_are(offer):
     offer("jaga-own", {"halved": "own:Halved", "quartered": "own:Halved"})
     with pytest.raises(BadStrategy, match="did you mean halved"):
         make("halfed", {}, streaming=False)
-    with pytest.raises(BadStrategy, match=r"flwr ships .*FedMedian.* packages offer halved, quartered"):
+    with pytest.raises(BadStrategy, match=r"flwr ships .*FedMedian.* packages offer TailAverage, halved, quartered"):
         make("xyz", {}, streaming=False)
     assert "halved" not in names()
