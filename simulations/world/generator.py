@@ -1,4 +1,4 @@
-"""A world of our own: who was near whom in buildings that never were, for demos, tests and public pre-training.
+"""A world of our own: who was near whom in buildings that never were, for demos, tests and experiments.
 
 A world has zones of one kind, classes or wards, a node each. They are dealt to buildings of at most a dozen; each has a
 timetable of its own, and people of different zones meet in its yard or canteen. Everything is drawn from one seed, a
