@@ -16,6 +16,7 @@ from privacy.logs import LogFormat, configure
 from simulations.attacks.cli import app as attack
 from simulations.benchmarks.cli import app as bench
 from simulations.datasets.cli import app as data
+from simulations.report.cli import report
 from simulations.runs.cli import run
 
 VERDICT_FAILED, BAD_INPUT, NO_BROKER, PROCESS_FAILED = 1, 3, 4, 5
@@ -35,6 +36,7 @@ app.add_typer(bench)
 app.add_typer(attack)
 app.add_typer(data)
 app.command()(run)
+app.command()(report)
 
 
 @app.callback()
