@@ -91,17 +91,22 @@ class Panel:
         return tuple(line.label(self.split) for line in self.lines)
 
 
-def words(key: str, value: Setting) -> str:
-    """One setting in a legend or sentence: `ε 4`, `FedAvg`, `availability 0.6`, `secure sum off`."""
+def noun(key: str) -> str:
+    """What a setting is called; empty where its values speak for themselves."""
     section, _, last = key.rpartition(".")
     generic = last in ("share", "name", "kind", "source")
-    noun = WORDS.get(key, section.rpartition(".")[2] if generic else last.replace("_", " ").replace("-", " "))
+    return WORDS.get(key, section.rpartition(".")[2] if generic else last.replace("_", " ").replace("-", " "))
+
+
+def words(key: str, value: Setting) -> str:
+    """One setting in a legend or sentence: `ε 4`, `FedAvg`, `availability 0.6`, `secure sum off`."""
+    called = noun(key)
     if value is None:
-        return "no privacy" if key == EPSILON else f"no {noun}" if noun else ""
+        return "no privacy" if key == EPSILON else f"no {called}" if called else ""
     shown = ("on" if value else "off") if isinstance(value, bool) else number_or_text(value)
     if key == MECHANISM and value == "none":
         return "no privacy"
-    return f"{noun}{NARROW if key == EPSILON else ' '}{shown}".strip()
+    return f"{called}{NARROW if key == EPSILON else ' '}{shown}".strip()
 
 
 def number_or_text(value: Setting) -> str:
