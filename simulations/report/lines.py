@@ -29,6 +29,7 @@ WORDS = {
     UNIT: "per",
     "data.test_on": "tested on",
     "personal.layers": "personal layers",
+    "personal.epochs": "epochs at home",
     "curve": "",
 }
 
