@@ -92,7 +92,7 @@ QUESTIONS = {
     for one in (
         Question("sites", "How many sites make up for how small an epsilon?", "data.sites", GAP),
         Question("noise", "Noise of each node's own, or shared in a secure sum?", EPSILON, GAP, (MECHANISM, "dp-sgd")),
-        Question("personal", "One model for all, or one more for each site?", "personal.epochs", BETTER_AT_HOME),
+        Question("personal", "One model for all, or one more for each site?", "data.source", BETTER_AT_HOME),
         Question(
             "availability",
             "What do absent nodes cost?",

@@ -93,9 +93,15 @@ def axes_of(runs: Sequence[Run]) -> list[Axis]:
     return [Axis(EPSILON), *(axis for axis in map(Axis, others) if len(axis.values(runs)) > 1)]
 
 
-def against(done: Sequence[Run], axis: Axis, quantity: Quantity) -> list[Plot | LeftOut]:
-    """A line for each of the other settings, with mean and range over seeds."""
-    title = f"{quantity.title} against {axis.noun}"
+def against(
+    done: Sequence[Run], axis: Axis, quantity: Quantity, ending: str = "", of_task: str = ""
+) -> list[Plot | LeftOut]:
+    """A line for each of the other settings, with mean and range over seeds.
+
+    Args:
+        ending, of_task: of the files' names and of the title, where these runs are of one task of several.
+    """
+    title = f"{quantity.title} against {axis.noun}{of_task}"
     known = [run for run in done if math.isfinite(quantity.measure(run))]
     values = axis.values(known)
     if not known:
@@ -105,7 +111,7 @@ def against(done: Sequence[Run], axis: Axis, quantity: Quantity) -> list[Plot | 
         return [LeftOut(title, f"needs runs at two or more values of {axis.key}; {which}")]
     return [
         Plot(
-            f"{quantity.name}-{axis.name}{suffix}",
+            f"{quantity.name}-{axis.name}{ending}{suffix}",
             title,
             f"{quantity.meaning}; {over_seeds(known)}.",
             told([_ends(line, axis, quantity) for line in of_part(part)]),

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from simulations.report.lines import ALL, Line, Panel
+from simulations.report.lines import ALL, Line, Panel, data_names, of_part
 from simulations.report.palette import DARK, FAINT, INK, LOOKS, PAPER, SOFT, Look
 
 WIDTH_IN = 3.35
@@ -41,6 +41,7 @@ STYLE: Any = {  # matplotlib types each key by name
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
     "text.color": INK,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "xtick.labelcolor": INK,
@@ -172,9 +173,11 @@ DrawLine = Callable[[Axes, Line, Look, int], None]
 
 
 def framed(part: Sequence[Panel], draw: DrawLine, *, across: str, up: str, height_in: float = PANEL_IN) -> Figure:
-    """Frames one above the other on the same axes, and a legend: one for all where their lines have the same names."""
+    """Frames one above the other, on the same axes where they are of one data set, and a legend: one for all where
+    their lines have the same names."""
     figure = Figure(figsize=(WIDTH_IN, 0.45 + height_in * len(part)), layout="constrained")
-    every = figure.subplots(len(part), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    same = len(data_names(of_part(part))) == 1
+    every = figure.subplots(len(part), 1, sharex=True, sharey=same, squeeze=False)[:, 0]
     labels = list(dict.fromkeys(label for panel in part for label in panel.labels()))
     shared = len(labels) <= len(LOOKS)
     for axes, panel in zip(every, part, strict=True):

@@ -84,7 +84,8 @@ def fairness(runs: Sequence[Run]) -> list[Plot | LeftOut]:
             "sites" + suffix,
             TITLE,
             "Error of each site over the baseline's error there, after the last round, means over seeds; "
-            f"{dots}, boxes from the first to the third quartile. Over 1 the model is worse than the baseline.",
+            f"{dots}, boxes from the first to the third quartile. Over 1, and square, are sites "
+            "where the model is worse than the baseline.",
             told([_sentence(row) for row in piece]),
             ("line", "sites", "worst", "median", "best", "share worse than baseline"),
             tuple((row.label, len(row.relative), row.worst, row.median, row.best, row.share_worse) for row in piece),

@@ -10,6 +10,7 @@ from typing import TypeVar
 from simulations.report.runs import DELTA, EPSILON, MECHANISM, UNIT, Run, Setting
 
 NAME = "experiment.name"
+SOURCE, TESTED = "data.source", "data.test_on"
 NOT_TOLD_APART_BY = frozenset({"seed", "experiment.seed", "experiment.seeds"})
 MOST_LINES, MOST_PANELS = 8, 4
 """As many lines as can be told apart in print without colour, and as many panels as fit one above the other."""
@@ -27,7 +28,7 @@ WORDS = {
     "task.start": "start",
     MECHANISM: "",
     UNIT: "per",
-    "data.test_on": "tested on",
+    TESTED: "tested on",
     "personal.layers": "personal layers",
     "personal.epochs": "epochs at home",
     "curve": "",
@@ -127,7 +128,7 @@ def differing(runs: Sequence[Run]) -> tuple[str, ...]:
     """Settings that are not the same in all runs, swept ones first; the seed is none of them."""
     swept = list(dict.fromkeys(key for run in runs for key in run.swept))
     every = sorted({key for run in runs for key in run.settings} - set(swept) - {NAME})
-    every.sort(key=lambda key: key != MECHANISM)  # what a mechanism has no use for follows from it
+    every.sort(key=lambda key: key not in (MECHANISM, SOURCE))  # what others say of either follows from it
     keys = [*swept, *every, NAME]
     return tuple(key for key in keys if key not in NOT_TOLD_APART_BY and len(_values(runs, key)) > 1)
 
@@ -166,11 +167,12 @@ def lines(runs: Sequence[Run], axis: str | None = None) -> tuple[Line, ...]:
 
 
 def panels(chosen: Sequence[Line]) -> tuple[Panel, ...]:
-    """Frames of at most `MOST_LINES` lines: split by as few settings as that takes, and in runs of equal length where
-    one setting alone has more values than that."""
+    """Frames of at most `MOST_LINES` lines, each of one data set that is learnt from and one that is tested on: split
+    by as few settings as that takes, and in runs of equal length where one setting alone has more values than that."""
     keys = chosen[0].keys if chosen else ()
-    split = list[str]()
-    frames: dict[tuple[Setting, ...], list[Line]] = {(): list(chosen)}
+    split = [SOURCE] if SOURCE in keys and len(data_names(chosen)) > 1 else []
+    split += [TESTED] if TESTED in keys else []
+    frames = _frames(chosen, split) if chosen else {}
     while max(map(len, frames.values()), default=0) > MOST_LINES and len(split) < len(keys) - 1:
         tries = {key: _frames(chosen, [*split, key]) for key in keys if key not in split}
         best = min(tries, key=lambda key: sum(math.ceil(len(frame) / MOST_LINES) for frame in tries[key].values()))
@@ -204,6 +206,23 @@ def parts(chosen: Sequence[Line]) -> list[tuple[str, Sequence[Panel]]]:
 def of_part(part: Sequence[Panel]) -> list[Line]:
     """All lines of one figure."""
     return [line for panel in part for line in panel.lines]
+
+
+def data_names(chosen: Iterable[Line]) -> set[str]:
+    """Errors on two data sets have baselines of their own, so they share no axis."""
+    return {run.data_name for line in chosen for run in line.runs}
+
+
+def by_task(runs: Sequence[Run]) -> list[tuple[str, str, list[Run]]]:
+    """Runs of each task, whose errors have one unit, with what their figures' names and titles end in: nothing where
+    there is one task alone. A task's name comes from a file, so no figure's name has it."""
+    tasks = sorted({run.task for run in runs})
+    if len(tasks) < 2:
+        return [("", "", list(runs))]
+    return [
+        (f"-task{at}", f", {task or 'unnamed task'}", [run for run in runs if run.task == task])
+        for at, task in enumerate(tasks, 1)
+    ]
 
 
 def _frames(chosen: Sequence[Line], split: Sequence[str]) -> dict[tuple[Setting, ...], list[Line]]:

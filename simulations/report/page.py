@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -59,8 +60,8 @@ def page(
 
 
 def breaks(key: str) -> Markup:
-    """A dotted key that a line may break at the dots of."""
-    return Markup(".<wbr>").join(key.split("."))
+    """A dotted key that a line may break at the dots and underscores of."""
+    return Markup("<wbr>").join(re.split(r"(?<=[._])", key))
 
 
 def shown(value: Cell) -> str:

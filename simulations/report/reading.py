@@ -73,22 +73,22 @@ def read_run(folder: RunFolder) -> Run:
     if folder.rounds is None:
         raise BadRunFolder(f"{folder.path}: rounds.parquet is missing; run it again")
     rounds = folder.rounds.sort_by("round")
-    settings = {key: value for key, value in info.settings.items() if isinstance(value, Setting)}
+    settings = _values(info.settings)
     if settings.get(MECHANISM) == "none":
         settings = {key: value for key, value in settings.items() if key not in OF_PRIVACY}
     if settings.get(WORLD_SEED) == info.seed:  # every seed has a world of its own: this tells no line from another
         del settings[WORLD_SEED]
     timings = folder.table("timings")
     return Run(
-        folder=folder.path.resolve().name,
-        name=info.name,
+        folder=printable(folder.path.resolve().name),
+        name=printable(info.name),
         seed=info.seed,
         settings=settings,
-        swept=tuple(key for key in info.swept if key in settings or key in OF_PRIVACY),
-        versions=info.versions,
-        data=_data(info.data),
+        swept=tuple(printable(key) for key in info.swept if key in settings or key in OF_PRIVACY),
+        versions={printable(key): printable(value) for key, value in info.versions.items()},
+        data=_values(info.data),
         status=info.status,
-        note=info.note,
+        note=printable(info.note),
         rounds_done=info.rounds_done,
         rounds={name: _column(rounds, name) for name in ROUNDS.names},
         sites=None if folder.sites is None else _sites(folder.sites),
@@ -110,8 +110,19 @@ def _headless(paths: Iterable[Path]) -> list[tuple[Path, str]]:
     return [(folder, found[folder]) for folder in sorted(found) if not (folder / "run.json").exists()]
 
 
-def _data(data: Mapping[str, Any]) -> dict[str, Setting]:
-    return {key: value for key, value in data.items() if isinstance(value, Setting)}
+def printable(text: str) -> str:
+    """Text of a file as it may stand on a page and in a figure: characters that steer, such as those that turn the
+    direction of writing, are shown as unknown."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def _values(found: Mapping[str, Any]) -> dict[str, Setting]:
+    """Without lists and tables, which a run that is resolved has none of."""
+    return {
+        printable(key): printable(value) if isinstance(value, str) else value
+        for key, value in found.items()
+        if isinstance(value, Setting)
+    }
 
 
 def _column(table: pa.Table, name: str) -> Column:
@@ -125,12 +136,12 @@ def _sites(table: pa.Table) -> SiteErrors | None:
         return None
     last = table.filter(pc.equal(table["round"], pc.max(table["round"]))).sort_by("site")
     columns = (_column(last, name) for name in ("examples", "error", "baseline_error", "personal_error"))
-    return SiteErrors(tuple(last["site"].to_pylist()), *columns)
+    return SiteErrors(tuple(printable(str(name)) for name in last["site"].to_pylist()), *columns)
 
 
 def _curves(table: pa.Table) -> dict[str, Curve]:
     curves = dict[str, Curve]()
     for name in sorted(pc.unique(table["curve"]).to_pylist()):
         rows = table.filter(pc.equal(table["curve"], name)).sort_by("day")
-        curves[name] = Curve(*(_column(rows, column) for column in ("day", "mean", "low", "high")))
+        curves[printable(str(name))] = Curve(*(_column(rows, column) for column in ("day", "mean", "low", "high")))
     return curves

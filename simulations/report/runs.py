@@ -15,8 +15,8 @@ EPSILON = "privacy.epsilon"
 MECHANISM = "privacy.mechanism"
 DELTA = "privacy.delta"
 UNIT = "privacy.unit"
-ERROR_UNITS = {"crowding": "person-minutes", "proximity": "probability"}
-"""What a task's errors are in; `crowding`: of a half hour and site."""
+ERROR_UNITS = {"crowding": "person-minutes", "proximity": "Brier"}
+"""What a task's errors are in; `crowding`: of a half hour and site, `proximity`: the Brier score, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class SiteErrors:
 
     Attributes:
         examples: how many held-out examples the site has.
-        error, baseline: mean absolute error of the model and of the rule that learns nothing; the task's unit.
+        error, baseline: mean error of the model and of the rule that learns nothing; as the task counts errors.
         personal: of the model with the layers that the site keeps to itself; NaN where there are none.
     """
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from simulations.report.drawing import MOST_LETTERS, WIDTH_IN, LeftOut, Plot, framed, shortened
 from simulations.report.levels import references
-from simulations.report.lines import Line, Panel, Spread, lines, numbered, of_part, parts
+from simulations.report.lines import Line, Panel, Spread, by_task, lines, numbered, of_part, parts
 from simulations.report.palette import LOOKS, Look
 from simulations.report.phrases import number, size, told
 from simulations.report.runs import EPSILON, Column, Run
@@ -30,13 +30,17 @@ def traffic(runs: Sequence[Run]) -> list[Plot | LeftOut]:
 
 
 def error_by_bytes(done: Sequence[Run]) -> list[Plot | LeftOut]:
-    title = "Error against bytes sent"
+    return [one for ending, of_task, some in by_task(done) for one in _by_bytes(some, ending, of_task)]
+
+
+def _by_bytes(done: Sequence[Run], ending: str, of_task: str) -> list[Plot | LeftOut]:
+    title = f"Error against bytes sent{of_task}"
     known = [run for run in done if math.isfinite(run.last("error")) and run.bytes_in_total > 0]
     if not known:
         return [LeftOut(title, "no run that is done knows both its errors and its bytes")]
     return [
         Plot(
-            "error-bytes" + suffix,
+            f"error-bytes{ending}{suffix}",
             title,
             "Held-out error against all bytes up and down so far, means over seeds; a marker ends each line.",
             told([f"{line.label()}: {number(end[1])} after {size(end[0] * MEGABYTE)}" for line, end in ends(part)]),

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from simulations.report.along import Quantity, against, axes_of
 from simulations.report.drawing import LeftOut, Plot, framed
 from simulations.report.levels import references
-from simulations.report.lines import Line, Panel, Spread, lines, of_part, over_seeds, parts
+from simulations.report.lines import Line, Panel, Spread, by_task, lines, of_part, over_seeds, parts
 from simulations.report.palette import Look
 from simulations.report.phrases import counted, number, told
 from simulations.report.runs import Run
@@ -23,13 +23,17 @@ from simulations.report.runs import Run
 def utility(runs: Sequence[Run]) -> list[Plot | LeftOut]:
     """All figures of this module; those that the runs do not give are left out, and say why."""
     done = [run for run in runs if run.done]
-    by_number = [
-        plot
-        for axis in axes_of(done)
-        for quantity in (error(done), gap(done))
-        for plot in against(done, axis, quantity)
-    ]
-    return [*by_number, *error_by_round(runs)]
+    return [*against_numbers(done), *error_by_round(runs)]
+
+
+def against_numbers(done: Sequence[Run]) -> list[Plot | LeftOut]:
+    """Error and gap against epsilon, and against each other number that was swept; errors of one task at a time."""
+    found: list[Plot | LeftOut] = []
+    for axis in axes_of(done):
+        for ending, of_task, some in by_task(done):
+            found += against(some, axis, error(some), ending, of_task)
+        found += against(done, axis, gap(done))
+    return found
 
 
 def gap(done: Sequence[Run]) -> Quantity:
@@ -76,7 +80,11 @@ def error_label(runs: Sequence[Run]) -> str:
 
 
 def error_by_round(runs: Sequence[Run]) -> list[Plot | LeftOut]:
-    title = "Error against rounds"
+    return [one for ending, of_task, some in by_task(runs) for one in _by_round(some, ending, of_task)]
+
+
+def _by_round(runs: Sequence[Run], ending: str, of_task: str) -> list[Plot | LeftOut]:
+    title = f"Error against rounds{of_task}"
     known = [run for run in runs if np.isfinite(run.rounds["error"]).sum() > 1]
     if not known:
         return [LeftOut(title, "no run has held-out errors at two or more rounds")]
@@ -84,7 +92,7 @@ def error_by_round(runs: Sequence[Run]) -> list[Plot | LeftOut]:
     note = f" {counted(unfinished, 'run')} not done, drawn as far as known." if unfinished else ""
     return [
         Plot(
-            "error-rounds" + suffix,
+            f"error-rounds{ending}{suffix}",
             title,
             f"Held-out error after each evaluated round, round 0 the start model; {over_seeds(known)}.{note}",
             told([_course(line) for line in of_part(part)]),

@@ -110,7 +110,7 @@ def _start(task: Task, start: str) -> State:
             return dict(_public(task.name))
         except Exception as why:
             raise BadExperiment(
-                f"task.start: generated worlds cannot pre-train {task.name} ({why}): write fresh, or a file"
+                f"task.start: the records of generated worlds are none of {task.name}'s: write fresh, or a file"
             ) from why
     try:
         state: State = load_file(Path(start))

@@ -94,6 +94,10 @@ class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int = SCHEMA
 
 
+class _Schema(msgspec.Struct, frozen=True):
+    schema: int
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """See the module."""
@@ -111,7 +115,13 @@ class RunFolder:
         """Raises BadRunFolder: it is missing, or not readable."""
         file = self.path / "run.json"
         try:
-            return msgspec.json.decode(file.read_bytes(), type=RunInfo)
+            data = file.read_bytes()
+            schema = msgspec.json.decode(data, type=_Schema).schema
+            if schema != SCHEMA:
+                raise BadRunFolder(
+                    f"{file}: has schema {schema}, and this Jaga reads {SCHEMA}: use the version that wrote it"
+                )
+            return msgspec.json.decode(data, type=RunInfo)
         except OSError as why:
             raise BadRunFolder(f"{file}: {why.strerror}; name a folder that jaga-sim run has written") from why
         except msgspec.MsgspecError as why:

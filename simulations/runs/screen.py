@@ -52,6 +52,8 @@ class RunScreen:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._shown.stop()
+        if not self._console.is_terminal:
+            self._console.line()  # rich ends the last line in terminals alone
 
     def tell(self, told: Told) -> None:
         """A row of a run."""

@@ -77,6 +77,8 @@ class Writer:
         status: str = "done",
         note: str = "",
         curves: bool = False,
+        data: str = "lyon-school",
+        task: str = "crowding",
         more: dict[str, Any] | None = None,
     ) -> RunFolder:
         """`more`: further settings, which the sweep varies, too."""
@@ -86,7 +88,7 @@ class Writer:
             "experiment.name": name,
             "experiment.rounds": rounds,
             "experiment.seed": seed,
-            "data.source": "lyon-school",
+            "data.source": data,
             "task.start": "public",
             "strategy.name": strategy,
             "privacy.mechanism": mechanism,
@@ -97,8 +99,8 @@ class Writer:
         }
         done = rounds if rounds_done is None else rounds_done
         table = rounds_of(epsilon, seed, rounds, 0.0 if strategy == "FedAvg" else 0.15)[: done + 1]
-        data = {"name": "lyon-school", "sites": 6, "examples": 204, "held_out": 204, "task": "crowding"}
         swept = ["privacy.epsilon", "strategy.name", "privacy.mechanism", *(more or {})]
+        learnt = {"name": data, "sites": 6, "examples": 204, "held_out": 204, "task": task}
         versions = {"jaga": "0.1.0", "torch": "2.13.0"}
         folder.write_settings({"experiment": {"name": name, "seed": seed}})
         folder.write_table("rounds", table)
@@ -106,7 +108,7 @@ class Writer:
         if curves:
             folder.write_table("curves", curves_of(100 + epsilon))
         folder.write_table("timings", [{"round": at, "seconds": 0.1 * at} for at in range(1, done + 1)])
-        folder.write_info(RunInfo(name, settings, swept, seed, versions, data, status, done, note))
+        folder.write_info(RunInfo(name, settings, swept, seed, versions, learnt, status, done, note))
         return folder
 
 

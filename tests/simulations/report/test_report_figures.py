@@ -1,5 +1,7 @@
 """What is drawn is what was measured, and what cannot be drawn says why."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
@@ -166,6 +168,51 @@ def test_a_large_sweep_makes_several_figures_of_readable_size(make_run, tmp_path
     parts = [name for name in plots if name.startswith("error-rounds")]
     assert len(parts) > 1
     assert len({row[0] for name in parts for row in plots[name].rows}) == 30
+
+
+def test_a_frame_has_the_runs_of_one_data_set_and_its_baseline(make_run, tmp_path):
+    for data in ("lyon-school", "lyon-ward"):
+        for epsilon in (1.0, 4.0):
+            make_run(epsilon, name=f"on-{data}", data=data)
+    plot = drawn(read([tmp_path]).runs)["error-epsilon"]
+    frames = plot.draw().axes
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in frames] == ["lyon-school", "lyon-ward"]
+    assert all("baseline" in {text.get_text() for text in axes.texts} for axes in frames)
+    assert {row[0] for row in plot.rows} == {"lyon-school", "lyon-ward"}
+
+
+def test_errors_of_two_units_share_no_figure(make_run, tmp_path):
+    for epsilon in (1.0, 4.0):
+        make_run(epsilon)
+        make_run(epsilon, name="walks", data="exp34", task="proximity")
+    plots = drawn(read([tmp_path]).runs)
+    for name in ("error-epsilon", "error-rounds", "error-bytes"):
+        labels = [plots[f"{name}-task{at}"].draw().axes[0].get_ylabel() for at in (1, 2)]
+        assert labels == ["error (person-minutes)", "error (Brier)"]
+        assert name not in plots
+    assert plots["error-rounds-task2"].title == "Error against rounds, proximity"
+
+
+def test_start_baseline_and_central_training_are_drawn_where_the_runs_have_them(sweep):
+    plots = drawn(read([sweep]).runs)
+    for name in ("error-epsilon", "error-rounds", "error-bytes"):
+        for axes in plots[name].draw().axes:
+            levels = {line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1}
+            assert {7.2, 5.1} <= levels
+            assert {"baseline", "central"} <= {text.get_text() for text in axes.texts}
+
+
+def test_names_from_files_are_text_in_a_figure(make_run, tmp_path):
+    hostile = r"$\nothing$</svg><script>alert(1)</script>&amp;"
+    for at, name in enumerate((hostile, "plain")):
+        folder = make_run(name=f"run{at}", more={"strategy.name": name}, curves=True)
+        folder.write_table("curves", [{**row, "curve": hostile} for row in folder.rows("curves")[:60]])
+    plots = drawn(read([tmp_path]).runs)
+    for name in ("error-rounds", "sites", "curves"):
+        whole = plots[name].drawn()
+        assert "<script" not in whole.inline
+        assert whole.inline.count("</svg>") == 1
+        ElementTree.fromstring(whole.svg)  # noqa: S314  (we have just drawn it)
 
 
 def test_the_same_numbers_are_the_same_bytes_with_fonts_and_without_dates(sweep):

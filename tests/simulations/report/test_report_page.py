@@ -5,6 +5,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -167,6 +168,25 @@ def test_an_earlier_reports_figures_go_and_a_folder_that_holds_no_report_keeps_i
 def test_a_title_is_text(bare_run, tmp_path):
     written = write_report([tmp_path / "runs"], tmp_path / "out", "A <b> & C")
     assert "<title>A &lt;b&gt; &amp; C</title>" in written.page.read_text("utf-8")
+
+
+def test_a_hostile_name_is_text_everywhere_on_the_page(make_run, tmp_path):
+    hostile = '"><script>alert(1)</script>{{ 7 * 7 }}<!--'
+    folder = make_run(name="run", more={"strategy.name": hostile, hostile: hostile}, note=hostile)
+    info = folder.info
+    folder.write_info(
+        msgspec.structs.replace(
+            info, name=hostile, data={"name": hostile, hostile: hostile, "task": hostile}, versions={hostile: hostile}
+        )
+    )
+    folder.write_table("sites", [{**row, "site": hostile} for row in folder.rows("sites")])
+    html = write_report([tmp_path / "runs"], tmp_path / "out").page.read_text("utf-8")
+    page = Page(html)
+    assert len(page.named("script")) == 1
+    assert "alert" not in page.named("script")[0]["text"]
+    assert "{{ 7 * 7 }}" in html
+    assert "<!--" not in html.replace("<!-->", "")
+    assert {file.name.isascii() and "<" not in file.name for file in (tmp_path / "out" / "figures").iterdir()} == {True}
 
 
 def test_the_command_says_what_it_made_and_what_it_left_out(bare_run, tmp_path):

@@ -1,5 +1,6 @@
 """Run folders that are whole, broken, and none at all."""
 
+import json
 import math
 import shutil
 
@@ -62,6 +63,25 @@ def test_a_broken_folder_is_named_and_the_others_are_read(make_run, tmp_path, fi
     assert [run.seed for run in reading.runs] == [1]
     (warning,) = reading.warnings
     assert str(broken.path / file) in warning
+
+
+@pytest.mark.parametrize("more", [{}, {"what_is_yet_to_come": 1}])
+def test_a_run_of_a_newer_schema_is_named_with_both_schemas(make_run, tmp_path, more):
+    make_run(seed=1)
+    newer = make_run(seed=2).path / "run.json"
+    newer.write_text(json.dumps({**json.loads(newer.read_text()), "schema": 2, **more}))
+    reading = read([tmp_path])
+    assert [run.seed for run in reading.runs] == [1]
+    assert reading.warnings == (f"{newer}: has schema 2, and this Jaga reads 1: use the version that wrote it",)
+
+
+def test_characters_that_steer_are_shown_as_unknown(make_run, tmp_path):
+    folder = make_run(name="ly\u202eon", note="a\x1b[31mred", more={"strategy.name": "a\nb"})
+    folder.write_table("sites", [{**row, "site": f"{row['site']}\x00"} for row in folder.rows("sites")])
+    (run,) = read([tmp_path]).runs
+    assert (run.name, run.note, run.settings["strategy.name"]) == ("ly\ufffdon", "a\ufffd[31mred", "a\ufffdb")
+    assert run.sites is not None
+    assert (run.folder + "".join(run.sites.names)).isprintable()
 
 
 @pytest.mark.parametrize("missing", ["run.json", "rounds.parquet"])
