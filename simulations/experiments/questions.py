@@ -8,6 +8,7 @@ done stays: a second call draws and prints what is there.
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -42,14 +43,14 @@ class Question:
     Attributes:
         name: of the experiment that comes with the program, and of the figure.
         across: the key along the figure's axis, or down its rows where its values are words.
-        than: a key and the value that each of its other values is compared with, seed by seed; None: with nothing.
+        than: keys, each with the value that its other values are compared with, seed by seed.
     """
 
     name: str
     asked: str
     across: str
     quantity: Quantity
-    than: tuple[str, Setting] | None = None
+    than: tuple[tuple[str, Setting], ...] = ()
 
     def plot(self, runs: Sequence[Run]) -> Plot | LeftOut:
         """The first figure; a question has no more lines than one figure takes."""
@@ -69,13 +70,13 @@ BETTER_THAN_BASELINE = Quantity(
     "baseline's error saved",
     "baseline",
 )
-BETTER_AT_HOME = Quantity(
-    "home",
-    "Share of the common model's error saved at home",
-    "Share of the common model's held-out error that sites save by training it further on their own examples",
-    lambda run: 1 - run.last("personal_error") / run.last("error"),
-    "error saved at home",
-    "common model",
+OWN_MODEL = Quantity(
+    "own",
+    "Share of the baseline's error saved by the model that a site ends with",
+    "Share of the baseline's error that sites' models save: the common one, or where layers are personal each site's",
+    lambda run: 1 - _own_error(run) / run.last("baseline_error"),
+    "baseline's error saved",
+    "baseline",
 )
 BETTER_THAN_START = Quantity(
     "learnt",
@@ -91,25 +92,58 @@ QUESTIONS = {
     one.name: one
     for one in (
         Question("sites", "How many sites make up for how small an epsilon?", "data.sites", GAP),
-        Question("noise", "Noise of each node's own, or shared in a secure sum?", EPSILON, GAP, (MECHANISM, "dp-sgd")),
-        Question("personal", "One model for all, or one more for each site?", "data.source", BETTER_AT_HOME),
+        Question(
+            "noise", "Noise of each node's own, or shared in a secure sum?", EPSILON, GAP, ((MECHANISM, "dp-sgd"),)
+        ),
+        Question(
+            "personal",
+            "One model for all, or one more for each site?",
+            "data.source",
+            OWN_MODEL,
+            (("personal.layers", ""), ("secure_sum.min_cohort", 1000)),
+        ),
         Question(
             "availability",
             "What do absent nodes cost?",
             "availability.share",
             GAP,
-            ("availability.share", 1.0),
+            (("availability.share", 1.0), (MECHANISM, "dp-sgd")),
         ),
         Question(
             "poison",
             "What does poisoning cost, with and without a robust strategy?",
             "attackers.share",
             BETTER_THAN_BASELINE,
-            ("strategy.name", "FedAvg"),
+            (("attackers.share", 0.0), ("strategy.name", "FedAvg")),
         ),
         Question("transfer", "Does what one place learnt help another?", "data.source", BETTER_THAN_START),
     )
 }
+
+
+def _own_error(run: Run) -> float:
+    personal = run.last("personal_error")
+    return personal if math.isfinite(personal) else run.last("error")
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Differences from the runs of the same seed that a question compares with, sorted; empty where there is none."""
+
+    differences: tuple[float, ...]
+
+    @property
+    def clear(self) -> bool:
+        """All seeds differ in the same direction."""
+        return bool(self.differences) and (self.differences[0] > 0 or self.differences[-1] < 0)
+
+    @property
+    def cells(self) -> tuple[str, str]:
+        """Median and range, and whether all seeds agree."""
+        if not self.differences:
+            return "", ""
+        middle, span = _told(self.differences, "{:+.0%}")
+        return f"{middle} ({span})", "yes" if self.clear else "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +153,26 @@ class Found:
     Attributes:
         label: the settings that tell it from the others.
         values: of its seeds, sorted.
-        differences: of the same seeds from the runs that it is compared with, sorted; empty where it is not.
+        against: one for each of the question's comparisons.
     """
 
     label: str
     values: tuple[float, ...]
-    differences: tuple[float, ...]
+    against: tuple[Paired, ...]
 
     @classmethod
     def of(cls, line: Line, question: Question, partners: Sequence[Run]) -> Found:
         measure = question.quantity.measure
-        pairs = [] if question.than is None else paired(line.runs, partners, *question.than)
         return cls(
             line.label(),
             tuple(sorted(map(measure, line.runs))),
-            tuple(sorted(measure(run) - measure(partner) for run, partner in pairs)),
+            tuple(
+                Paired(
+                    tuple(sorted(measure(run) - measure(other) for run, other in paired(line.runs, partners, *than)))
+                )
+                for than in question.than
+            ),
         )
-
-    @property
-    def clear(self) -> bool:
-        """All seeds differ in the same direction."""
-        return bool(self.differences) and (self.differences[0] > 0 or self.differences[-1] < 0)
 
 
 def paired(runs: Iterable[Run], partners: Iterable[Run], key: str, value: Setting) -> list[tuple[Run, Run]]:
@@ -164,15 +197,12 @@ def table(question: Question, found: Sequence[Found]) -> Table:
     shown = Table(title=f"{question.asked}\n{question.quantity.meaning}", box=None, title_justify="left")
     for column in ("", "median", "range", "seeds"):
         shown.add_column(column, justify="left" if not column else "right")
-    if question.than is not None:
-        shown.add_column(f"against {words(*question.than)}, same seeds", justify="right")
+    for than in question.than:
+        shown.add_column(f"against {words(*than)}, same seeds", justify="right")
         shown.add_column("all one way", justify="right")
     for one in found:
-        cells = [one.label, *_told(one.values, "{:.0%}"), str(len(one.values))]
-        if question.than is not None:
-            middle, span = _told(one.differences, "{:+.0%}") if one.differences else ("", "")
-            cells += [f"{middle} ({span})" if middle else "", ("yes" if one.clear else "no") if middle else ""]
-        shown.add_row(*cells)
+        pairs = (cell for pair in one.against for cell in pair.cells)
+        shown.add_row(one.label, *_told(one.values, "{:.0%}"), str(len(one.values)), *pairs)
     return shown
 
 

@@ -103,7 +103,7 @@ def noun(key: str) -> str:
 def words(key: str, value: Setting) -> str:
     """One setting in a legend or sentence: `ε 4`, `FedAvg`, `availability 0.6`, `secure sum off`."""
     called = noun(key)
-    if value is None:
+    if value is None or value == "":
         return "no privacy" if key == EPSILON else f"no {called}" if called else ""
     shown = ("on" if value else "off") if isinstance(value, bool) else number_or_text(value)
     if key == MECHANISM and value == "none":
