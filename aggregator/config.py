@@ -59,7 +59,7 @@ class CohortTable(_Table):
 
 
 class StrategyTable(_Table):
-    """`[strategy]`: one of Flower's by its name, or `module:Class`, and its options.
+    """`[strategy]`: one of Flower's or of an installed package's by its name, or `module:Class`, and its options.
 
     `streaming` keeps the memory of one model whatever the number of nodes; strategies that need all replies at once
     (medians, Krum) must run without. `screen` turns a reply whose arrays are not of the model's shape, or whose numbers

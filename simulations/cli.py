@@ -150,3 +150,7 @@ def fail(code: int, why: object) -> NoReturn:
 def main() -> None:
     """Entry point of `jaga-sim`."""
     sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

@@ -75,7 +75,7 @@ def _run(loaded: LoadedRun, central: CentralConfig, records: Records, tell: Call
     file, url = loaded.file, BrokerUrl.parse(central.broker)
     identity = _without_revoked(Identity.load(central.credentials), records)
     run_id = loaded.run_id(identity.certificate.federation)
-    strategy = make(file.strategy.name, _options(file), streaming=file.strategy.streaming)
+    strategy = make(file.strategy.name, _options(file), streaming=file.strategy.streaming, rounds=file.run.rounds)
     model = Models(records).find(file.run.model).sha256
     with RunClaim(identity, url, run_id, credentials=central.credentials, connect_s=CONNECT_S) as claim:
         journal = Journal.take(

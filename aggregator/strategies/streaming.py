@@ -16,10 +16,11 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedProx, FedYogi, Strategy
 from numpy.typing import NDArray
 
+from aggregator.strategies.averaging import TailAverage
 from privacy.boundary.arrays import NUMPY, accumulate, array_view, blank
 from privacy.boundary.flower import array_records, check_consistency, metric_records, with_content
 
-LINEAR = (FedAvg, FedProx, FedAvgM, FedAdam, FedAdagrad, FedYogi)
+LINEAR = (FedAvg, FedProx, FedAvgM, FedAdam, FedAdagrad, FedYogi, TailAverage)
 _AGGREGATIONS = frozenset(strategy.aggregate_train for strategy in LINEAR)
 _METRICS = FedAvg(min_available_nodes=1).train_metrics_aggr_fn
 """Flower's own weighted mean of metrics."""

@@ -213,8 +213,9 @@ def _examples(site: Site, task: Task) -> Examples:
 
 
 def _reserve(site: Site, message: Message, events: Sequence[Event], use: Use) -> int:
+    message_id = bytes.fromhex(message.metadata.message_id.replace("-", ""))  # Flower's simulations give it as a UUID
     try:
-        return site.ledger.reserve(bytes.fromhex(message.metadata.message_id), use.encode(), events)
+        return site.ledger.reserve(message_id, use.encode(), events)
     except BudgetSpent as why:
         raise Refused(Refusal.BUDGET_SPENT, str(why)) from why
 

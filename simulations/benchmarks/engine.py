@@ -154,6 +154,11 @@ class Way:
         """Nodes a second, of the median turn."""
         return self.nodes / statistics.median(self.seconds)
 
+    @property
+    def range(self) -> str:
+        """Nodes a second, of the slowest and the quickest turn."""
+        return f"{self.nodes / max(self.seconds):,.0f} to {self.nodes / min(self.seconds):,.0f}"
+
 
 def run_engine(settings: EngineSettings, folder: Path, say: Callable[[str], None]) -> Outcome:
     """Measure everything.
@@ -203,7 +208,15 @@ def run_engine(settings: EngineSettings, folder: Path, say: Callable[[str], None
 def _outcome(settings: EngineSettings, ways: Mapping[str, Way], large: list[dict[str, float]]) -> Outcome:
     ours, private = ways["Jaga"], ways["Jaga, DP-SGD"]
     rows: list[dict[str, object]] = [
-        {"way": way.name, "nodes": way.nodes, "rate": way.rate, "times": ours.rate / way.rate, "memory": None}
+        {
+            "way": way.name,
+            "nodes": way.nodes,
+            "rate": way.rate,
+            "range": way.range,
+            "times": ours.rate / way.rate,
+            "memory": None,
+            "seconds": way.seconds,
+        }
         for way in ways.values()
     ]
     rows += [
@@ -211,6 +224,7 @@ def _outcome(settings: EngineSettings, ways: Mapping[str, Way], large: list[dict
             "way": "Jaga",
             "nodes": one["nodes"],
             "rate": one["nodes"] / one["seconds"],
+            "range": None,
             "times": None,
             "memory": one["memory"],
         }
@@ -250,6 +264,7 @@ def _outcome(settings: EngineSettings, ways: Mapping[str, Way], large: list[dict
             Column("way", "way"),
             Column("nodes", "nodes"),
             Column("rate", "nodes a second"),
+            Column("range", "turns"),
             Column("times", "Jaga is x", ",.1f"),
             Column("memory", "MB", ",.0f", 1e6),
         ],
@@ -389,9 +404,9 @@ def _large(nodes: int, workers: int) -> dict[str, float]:
 
 
 def _peak(workers: int) -> int:
-    """Bytes: this process' and, once they have ended, its largest worker's for each of them."""
-    own, worker = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return 1024 * (own + (worker * workers if workers > 1 else 0))
+    """Bytes: this process', one of the workers, and, once they have ended, the largest other's for each of them."""
+    own, other = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return 1024 * (own + other * (workers - 1))
 
 
 def large_round(nodes: int, workers: int) -> None:

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge.learning.tasks.task import Task
-from simulations.engine.bench import Bench, Nodes, Piece, Reduce, Reduced_co, Round, State
+from simulations.engine.bench import Nodes, Piece, Reduce, Reduced_co, Round, State
 from simulations.engine.cohort import CohortExamples
 from simulations.engine.local import LocalTraining
-from simulations.engine.workers import Workers
+from simulations.engine.processes import Processes
+from simulations.engine.workers import Backend
 
 NODES_AT_ONCE = 50
 """Whose weights and activations a core's cache holds, for the perceptrons that nodes train."""
@@ -39,20 +40,22 @@ class Engine:
     Args:
         task: a node's task; with several workers it must be picklable.
         examples: of all nodes.
-        workers: processes; 1 trains in this one.
+        workers: where pieces are trained; a number is `Processes` of this machine, 1 trains in this one.
         nodes_at_once: nodes of a piece. It decides which random numbers a node gets, so keep it to repeat a run.
+
+    Raises:
+        Exception: what the backend raises where it cannot start.
     """
 
     def __init__(
-        self, task: Task, examples: CohortExamples, *, workers: int = 2, nodes_at_once: int = NODES_AT_ONCE
+        self, task: Task, examples: CohortExamples, *, workers: int | Backend = 2, nodes_at_once: int = NODES_AT_ONCE
     ) -> None:
-        if workers < 1 or nodes_at_once < 1:
-            raise ValueError(f"workers ({workers}) and nodes_at_once ({nodes_at_once}) must be at least 1")
+        if nodes_at_once < 1:
+            raise ValueError(f"nodes_at_once ({nodes_at_once}) must be at least 1")
         self.nodes = len(examples)
         self._nodes_at_once = nodes_at_once
-        self._count = workers
-        self._bench = Bench(task, examples) if workers == 1 else None
-        self._workers = None if workers == 1 else Workers(task, examples, workers)
+        backend = Processes(workers) if isinstance(workers, int) else workers
+        self._workers = backend.start(task, examples)
 
     def __enter__(self) -> Self:
         return self
@@ -62,8 +65,7 @@ class Engine:
 
     def close(self) -> None:
         """End the workers; pieces that have not begun are dropped."""
-        if self._workers is not None:
-            self._workers.close()
+        self._workers.close()
 
     def train(
         self,
@@ -86,11 +88,7 @@ class Engine:
         places = [slice(at, min(at + self._nodes_at_once, count)) for at in range(0, count, self._nodes_at_once)]
         pieces = [Piece(one, None if nodes is None else nodes[one]) for one in places]
         asked = Round(state, training, seed, reduce)
-        if self._workers is None:
-            bench = self._bench
-            yield from (bench.piece(asked, piece) for piece in pieces if bench is not None)
-            return
-        size = math.ceil(len(pieces) / (self._count * LOTS_OF_A_WORKER))
+        size = max(1, math.ceil(len(pieces) / (self._workers.count * LOTS_OF_A_WORKER)))
         for lot in self._workers.run(asked, [pieces[at : at + size] for at in range(0, len(pieces), size)]):
             yield from lot
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.plain import PlainPlan
 from edge.learning.tasks.task import Task
-from simulations.engine.batched import Loss
 from simulations.engine.cohort import CohortExamples
+from simulations.engine.derivative import Loss
 
 SPARSE = 0.5
 """Below this sampling rate a step's examples are gathered first; above, all are computed and some count for nothing."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from simulations.engine.batched import Loss, clip_factors
+from simulations.engine.batched import clip_factors
+from simulations.engine.derivative import Loss
 
 
 class VmappedModel:

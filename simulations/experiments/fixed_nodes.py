@@ -23,32 +23,42 @@ FACING_DBM = -70.0
 
 
 def in_zones(name: str, contacts: Sequence[Contact]) -> Score:
+    """What `zone_minutes` finds, against the contacts."""
+    found, truth = long_ones(zone_minutes(contacts)), long_ones(true_minutes(contacts))
+    return Score(name, "zone, perfect radio", "contact", 0, len(found), len(found & truth), len(truth))
+
+
+def zone_minutes(contacts: Sequence[Contact]) -> dict[PairDay, float]:
     """A node in each zone over a perfect radio, which hears whoever of the zone is in a contact, as a replay does."""
     people, zones = people_of(contacts)
-    truth = long_ones(true_minutes(contacts))
     number = {person: at for at, person in enumerate(people)}
     heard: dict[tuple[str, int], set[tuple[int, int]]] = defaultdict(set)
     for contact in contacts:
         for person in (contact.a, contact.b):
             heard[zones[person], contact.t // DAY_S].add((contact.t // WINDOW_S, number[person]))
-    found: set[PairDay] = set()
+    minutes: dict[PairDay, float] = {}
     for (_, day), seen in heard.items():
         rows = np.array(sorted(seen), np.int64)
         levels, power = np.full(len(rows), float(FACING_DBM)), np.full(len(rows), TX_POWER_DBM)
         those = Heard(tuple(people), rows[:, 0], np.zeros(len(rows), np.uint8), rows[:, 1], levels, power)
         pairs = Nearness("zone").encounters(day, people, [those]).pairs
-        found |= long_ones({(day, pair.a, pair.b): pair.minutes for pair in pairs})
-    return Score(name, "zone, perfect radio", "contact", 0, len(found), len(found & truth), len(truth))
+        minutes |= {(day, pair.a, pair.b): pair.minutes for pair in pairs}
+    return minutes
 
 
 def in_rooms(name: str, contacts: Sequence[Contact], seed: int, fading: PathLoss) -> Score:
+    """What `room_minutes` finds, against the contacts."""
+    found, truth = long_ones(room_minutes(contacts, seed, fading)), long_ones(true_minutes(contacts))
+    return Score(name, "room, four receivers", "contact", seed, len(found), len(found & truth), len(truth))
+
+
+def room_minutes(contacts: Sequence[Contact], seed: int, fading: PathLoss) -> dict[PairDay, float]:
     """Four receivers in the corners of each zone's room, with path loss and shadowing that lasts two minutes.
 
     Whoever is in contact with somebody of the zone stands beside them; the others sit (see `simulations.world.seats`).
     """
     rng = np.random.default_rng(seed)
     people, _ = people_of(contacts)
-    truth = long_ones(true_minutes(contacts))
     wide, deep = ROOM_M
     corners = tuple(Receiver(n, "", x, y) for n, (x, y) in enumerate([(0, 0), (wide, 0), (0, deep), (wide, deep)]))
     ears = np.array([[one.x_m, one.y_m] for one in corners])
@@ -76,8 +86,7 @@ def in_rooms(name: str, contacts: Sequence[Contact], seed: int, fading: PathLoss
             )
             for pair in nearness.encounters(day, people, [heard]).pairs:
                 minutes[day, pair.a, pair.b] += pair.minutes
-    found = long_ones(minutes)
-    return Score(name, "room, four receivers", "contact", seed, len(found), len(found & truth), len(truth))
+    return minutes
 
 
 def _standing(

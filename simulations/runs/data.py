@@ -18,6 +18,7 @@ from simulations.datasets.catalogue import BadData, load
 from simulations.datasets.federated import FederatedData
 from simulations.engine.bench import State
 from simulations.runs.experiment import WORLD, AttackersTable, BadExperiment, DataTable, TaskTable
+from simulations.runs.fault import told_with_place
 from simulations.world.federated import federate
 from simulations.world.pretraining import pretrain_public_model
 
@@ -64,7 +65,8 @@ def open_scene(data: DataTable, chosen: TaskTable) -> Scene:
         training = tuple(task.examples(site.training) for site in learnt_from.sites)
         held_out = tuple(task.examples(site.held_out) for site in judged_on.sites)
     except Exception as why:
-        raise BadExperiment(f"task.name: {task.name} cannot use the records of {learnt_from.name}: {why}") from why
+        said = told_with_place(why)
+        raise BadExperiment(f"task.name: {task.name} cannot use the records of {learnt_from.name}: {said}") from why
     if not any(map(len, held_out)):
         raise BadExperiment(f"data.source: {judged_on.name} has no held-out example for {task.name}")
     tested = tuple(site.name for site in judged_on.sites)
@@ -90,7 +92,7 @@ def _load(data: DataTable, key: str) -> FederatedData:
     except BadData as why:
         raise BadExperiment(f"data.{key}: {why}, or write world") from why
     except Exception as why:  # whatever somebody's own function does
-        raise BadExperiment(f"data.{key}: {source} cannot be used: {type(why).__name__}: {why}") from why
+        raise BadExperiment(f"data.{key}: {source} cannot be used: {told_with_place(why)}") from why
 
 
 def _own(source: str) -> FederatedData:

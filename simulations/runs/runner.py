@@ -14,6 +14,7 @@ import msgspec
 import torch
 
 from aggregator.strategies.state import UnsavableStrategy
+from simulations.engine.workers import Backend
 from simulations.runs.data import Scene, open_scene
 from simulations.runs.experiment import DataTable, Experiment, TaskTable
 from simulations.runs.folder import BadRunFolder, RunFolder, RunInfo, Status
@@ -31,13 +32,13 @@ class Order:
 
     Attributes:
         swept: dotted keys that the sweep varies.
-        workers: processes of the engine.
+        workers: where nodes train; a number is processes of this machine.
     """
 
     experiment: Experiment
     folder: RunFolder
     swept: tuple[str, ...] = ()
-    workers: int = 1
+    workers: int | Backend = 1
 
 
 def carry_out(
@@ -53,11 +54,14 @@ def carry_out(
 
     Raises:
         BadExperiment: settings that cannot be used; nothing is written then.
+        BadCluster: there is no such Ray cluster as `workers` says; nothing is written then.
     """
     torch.set_num_threads(1)  # sums over several threads round otherwise, and the engine has processes
     settings, folder = order.experiment, order.folder
     scene = _scene(settings.data, settings.task)
-    workers = min(order.workers, 1 + len(scene.training) // WORTH_A_WORKER)
+    workers = order.workers
+    if isinstance(workers, int):
+        workers = min(workers, 1 + len(scene.training) // WORTH_A_WORKER)
     with Simulation(settings, scene, workers=workers, checkpoint=folder.checkpoint) as simulation:
         folder.write_settings(settings.tables())
         simulation.tables.timings = [row for row in folder.rows("timings") if row["round"] <= simulation.round]

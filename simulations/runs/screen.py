@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from contextlib import redirect_stdout
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -44,7 +45,9 @@ class RunScreen:
         )
         self._task = self._progress.add_task(f"{runs} run{'s' if runs > 1 else ''}", total=rounds)
         self._errors: dict[str, dict[int, float]] = {}
-        self._shown = Live(self._view(), console=console, refresh_per_second=4)
+        self._errors_lock = Lock()
+        # Drawn four times a second, however many rows come: a chart takes as long as some rounds do.
+        self._shown = Live(console=console, refresh_per_second=4, get_renderable=self._view)
 
     def __enter__(self) -> Self:
         self._shown.start()
@@ -59,15 +62,16 @@ class RunScreen:
         """A row of a run."""
         error = told.row.get("error")
         if error is not None and math.isfinite(error):
-            self._errors.setdefault(told.run, {})[told.row["round"]] = error
+            with self._errors_lock:
+                self._errors.setdefault(told.run, {})[told.row["round"]] = error
         if told.row["round"]:
             self._progress.advance(self._task)
-        self._shown.update(self._view())
 
     def _view(self) -> RenderableType:
-        if not self._live or not any(len(line) > 1 for line in self._errors.values()):
+        with self._errors_lock:
+            newest = {run: dict(line) for run, line in list(self._errors.items())[-MOST_LINES:]}
+        if not self._live or not any(len(line) > 1 for line in newest.values()):
             return self._progress
-        newest = dict(list(self._errors.items())[-MOST_LINES:])
         return Group(chart(newest, self._console.width - BORDER), self._progress)
 
 

@@ -1,4 +1,4 @@
-"""All runs of a sweep: one after the other with the engine's workers, or several at once with one each."""
+"""All runs of a sweep: one after the other with the engine's workers, or several at once with one process each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
+from simulations.engine.ray_workers import BadCluster
+from simulations.engine.workers import Backend
 from simulations.runs.experiment import BadExperiment
+from simulations.runs.fault import told_with_place
 from simulations.runs.folder import RunFolder, Status
 from simulations.runs.runner import Order, carry_out
 from simulations.runs.simulation import Row
@@ -61,18 +64,19 @@ def _scene(order: Order) -> str:
     return order.experiment.data.model_dump_json() + order.experiment.task.model_dump_json()
 
 
-def carry_out_all(todo: Sequence[Order], workers: int, tell: Callable[[Told], None]) -> dict[Path, Status]:
+def carry_out_all(todo: Sequence[Order], workers: int | Backend, tell: Callable[[Told], None]) -> dict[Path, Status]:
     """Do all; Ctrl-C lets the round in hand finish, saves, and ends.
 
     Args:
-        workers: processes. With fewer runs than that, they share one run's nodes.
+        workers: processes. With fewer runs than that, they share one run's nodes. Of another backend, always so.
 
     Raises:
         BadExperiment: settings that cannot be used.
+        BadCluster: there is no such Ray cluster.
         RunFailed: a run raised something else.
     """
     with _interruptible() as stop:
-        if len(todo) < workers or workers == 1:
+        if not isinstance(workers, int) or len(todo) < workers or workers == 1:
             found: dict[Path, Status] = {}
             for order in todo:
                 if stop.is_set():
@@ -138,7 +142,8 @@ def _carry_out(order: Order) -> Status | None:
     stop, name = _STOP, order.folder.path.name
     if stop is None or stop.is_set():
         return None
-    return carry_out(order, lambda row: _NEWS.put(Told(name, row)), stop.is_set)
+    with _named(name):  # here, where the traceback is
+        return carry_out(order, lambda row: _NEWS.put(Told(name, row)), stop.is_set)
 
 
 def _pass_on(news: Any, tell: Callable[[Told], None]) -> None:
@@ -157,10 +162,10 @@ def _result(done: Future[Status | None]) -> Status | None:
 def _named(run: str) -> Iterator[None]:
     try:
         yield
-    except (BadExperiment, RunFailed, KeyboardInterrupt):
+    except (BadExperiment, BadCluster, RunFailed, KeyboardInterrupt):
         raise
     except Exception as why:
-        raise RunFailed(f"run {run}: {type(why).__name__}: {why}") from why
+        raise RunFailed(f"run {run}: {told_with_place(why)}") from why
 
 
 @contextmanager

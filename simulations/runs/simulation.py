@@ -36,6 +36,7 @@ from simulations.engine.bench import State
 from simulations.engine.cohort import CohortExamples
 from simulations.engine.engine import Engine
 from simulations.engine.local import LayersOnly, PlainTraining
+from simulations.engine.workers import Backend
 from simulations.runs.data import Scene, liars
 from simulations.runs.experiment import BadExperiment, Experiment
 from simulations.runs.grid import Answer, SimulatedGrid, model_of, nodes_of
@@ -76,14 +77,14 @@ class Simulation:
 
     Args:
         checkpoint: of the same settings, to go on from.
-        workers: processes of the engine; they change nothing in what comes out.
+        workers: as of `Engine`; they change nothing in what comes out.
 
     Raises:
         BadExperiment: settings that do not go together, naming their key.
     """
 
     def __init__(
-        self, settings: Experiment, scene: Scene, *, workers: int = 1, checkpoint: bytes | None = None
+        self, settings: Experiment, scene: Scene, *, workers: int | Backend = 1, checkpoint: bytes | None = None
     ) -> None:
         logging.getLogger("flwr").setLevel(logging.ERROR)
         enter_run(1, CENTRE)
@@ -303,17 +304,18 @@ class Simulation:
 
 def _strategy(settings: Experiment, nodes: int) -> tuple[Strategy, bool]:
     """The strategy, and whether the mean of all replies is all it needs."""
+    name, options, rounds = settings.strategy.name, settings.strategy.options, settings.experiment.rounds
     try:
-        made = registry.make(settings.strategy.name, settings.strategy.options, streaming=False)
+        made = registry.make(name, options, streaming=False, rounds=rounds)
     except registry.BadStrategy as why:
         raise BadExperiment(f"strategy.name: {why}") from why
     if not 0 < (share := getattr(made, "fraction_train", 1.0)) <= 1:
         raise BadExperiment(f"strategy.options.fraction_train: {share} of the nodes; it must be above 0 and at most 1")
+    if mu := getattr(made, "proximal_mu", 0):
+        raise BadExperiment(f"strategy.options.proximal_mu: {mu} is for nodes that add FedProx's term; Jaga's do not")
     for option in ("min_available_nodes", "min_train_nodes"):
         if (needed := getattr(made, option, 0)) > nodes:
-            raise BadExperiment(
-                f"strategy.options: {settings.strategy.name} waits for {needed} nodes ({option}), and there are {nodes}"
-            )
+            raise BadExperiment(f"strategy.options: {name} waits for {needed} nodes ({option}), and there are {nodes}")
     try:
         Streaming(made)
     except NotLinear:

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.cohort import CohortTooSmall
+from aggregator.strategies.averaging import TailAverage
 from aggregator.strategies.secure_sum import NodesBarred, SecureSum, SumSettings
 from aggregator.strategies.state import restore, snapshot
 from aggregator.strategies.streaming import Streaming
@@ -40,6 +41,7 @@ LINEAR = {
     "FedAdam": lambda **more: FedAdam(eta=0.3, tau=0.01, **more),
     "FedAdagrad": lambda **more: FedAdagrad(eta=0.3, tau=0.01, **more),
     "FedYogi": lambda **more: FedYogi(eta=0.3, tau=0.01, **more),
+    "TailAverage": lambda **more: TailAverage(rounds=2, tail=2, **more),
 }
 FEW = {"min_available_nodes": 2, "min_train_nodes": 2, "min_evaluate_nodes": 2}
 

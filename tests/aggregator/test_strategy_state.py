@@ -86,10 +86,10 @@ def test_a_strategy_of_ones_own_goes_by_module_and_class():
     ("name", "options", "says"),
     [
         ("FedAvgg", {}, "did you mean FedAvg"),
-        ("Nonsense", {}, "there are .*FedAdam"),
+        ("Nonsense", {}, "flwr ships .*FedAdam"),
         ("FedAdam", {"etta": 1.0}, "no option 'etta': did you mean eta"),
         ("no.such.module:Thing", {}, "cannot be imported"),
-        ("pathlib:Path", {}, "is no Flower strategy"),
+        ("pathlib:Path", {}, "none that can be made"),
         ("flwr.serverapp.strategy:Strategy", {}, "complete subclass"),
     ],
 )

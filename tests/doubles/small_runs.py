@@ -24,6 +24,11 @@ def data(nodes=NODES):
     return FederatedData("small", "crowding", tuple(sites))
 
 
+def many():
+    """Enough for more than one piece of the engine."""
+    return data(120)
+
+
 def scene(nodes=NODES):
     small = data(nodes)
     names = tuple(site.name for site in small.sites)

@@ -1,6 +1,7 @@
 """A run: the same bytes for the same settings, whatever happened on the way, and columns that say what was."""
 
 import math
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from simulations.runs.data import liars
 from simulations.runs.experiment import AttackersTable, BadExperiment
 from simulations.runs.folder import RunFolder
 from simulations.runs.runner import Order, carry_out
-from simulations.runs.series import carry_out_all
+from simulations.runs.series import RunFailed, carry_out_all
 from simulations.runs.simulation import Simulation
 from simulations.world.pretraining import model_with
 
@@ -131,6 +132,26 @@ def test_a_run_that_fails_says_why_in_its_folder_and_can_go_on(tmp_path, monkeyp
     assert (one.folder.info.status, one.folder.info.note) == ("failed", "MemoryError: no room")
     assert carry_out(one) == "done"
     assert one.folder.info.note == ""
+
+
+@pytest.mark.slow
+def test_a_run_whose_worker_is_killed_says_so_and_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "WORTH_A_WORKER", 1)
+    settings = experiment(3, data={"source": "small_runs:many"})
+    whole, killed = order(tmp_path / "whole", settings), order(tmp_path / "killed", settings)
+    carry_out(whole)
+
+    def kill(told):
+        if told.row["round"] == 1:
+            for child in multiprocessing.active_children():
+                child.kill()
+                child.join()
+
+    with pytest.raises(RunFailed, match=rf"{settings.run_name}: WorkerDied: a worker of the engine died"):
+        carry_out_all([killed], 2, kill)
+    assert killed.folder.info.status == "failed"
+    assert carry_out_all([killed], 2, lambda _: None) == {killed.folder.path: "done"}
+    assert contents(killed.folder.path) == contents(whole.folder.path)
 
 
 def test_settings_that_cannot_be_used_write_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """A broker, an authority, a centre and nodes, all real, in a temporary folder."""
 
+import os
 import secrets
 import signal
 import subprocess
@@ -29,9 +30,11 @@ class NodeProcess:
         self.folder, self.party = folder, party
         self.process: subprocess.Popen | None = None
 
-    def start(self) -> "NodeProcess":
+    def start(self, *packages: Path) -> "NodeProcess":
+        """Start it, with these folders of packages installed besides."""
         command = [sys.executable, "-c", "from edge.cli import main; main()", "--log", "json", "run", "node.toml"]
-        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(APPS), "HOME": str(self.folder)}
+        path = os.pathsep.join(map(str, (APPS, *packages)))
+        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "HOME": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
         return self

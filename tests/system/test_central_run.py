@@ -102,6 +102,17 @@ def test_a_run_tells_its_rounds_as_json_and_its_records_tell_them_again(federati
     assert "finished" in finish(start(federation.folder, "runs", "list"), 0)[0]
 
 
+def test_a_run_with_the_mean_of_its_tail_ends_with_that_of_both_rounds(federation):
+    with_nodes(federation)
+    tail = '[strategy]\nname = "TailAverage"\noptions = { tail = 2 }\n'
+    (federation.folder / "run.toml").write_text(RUN.format(deadline_s=60) + tail)
+    output, _ = finish(start(federation.folder, "run", "run.toml", "--events", "json"), 0)
+    model = RoundEvent.from_json(output.splitlines()[-1]).details["model"]
+    weights = Models(Records(f"sqlite:///{federation.folder / 'central.db'}")).arrays(model)["w"].numpy()
+    both = [after(number, MEANS, EXAMPLES) for number in (1, 2)]
+    assert weights.flat[0] == pytest.approx(sum(both) / 2) != both[1]
+
+
 def test_a_run_that_is_finished_is_not_done_again(federation):
     with_nodes(federation)
     finish(start(federation.folder, "run", "run.toml"), 0)

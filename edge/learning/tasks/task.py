@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ minutes; `proximity`: calibration sessions)."""
 
 
 class UnknownTask(LookupError):
-    """No installed distribution offers a task of that name."""
+    """No installed package offers a task of that name that can be used: none, two, or a broken one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,37 @@ class Task(Protocol):
 
 
 def load_task(name: str) -> Task:
-    """The task called `name` among those that installed distributions offer.
+    """The task called `name` among those that installed packages offer.
 
     Raises:
-        UnknownTask: there is none; the message lists those that there are.
+        UnknownTask: there is none, and the message lists those that there are; two packages offer one; or it cannot be
+            loaded.
     """
     found = entry_points(group=ENTRY_POINT_GROUP)
-    for entry in found.select(name=name):
+    match list(found.select(name=name)):
+        case [entry]:
+            return _loaded(entry)
+        case []:
+            offered = ", ".join(sorted(entry.name for entry in found)) or "none"
+            raise UnknownTask(f"no task is called {name!r} (installed: {offered}); install the package that offers it")
+        case several:
+            sources = " and from ".join(map(_source, several))
+            raise UnknownTask(f"task {name!r} comes from {sources}: uninstall the package that is not meant")
+
+
+def _loaded(entry: EntryPoint) -> Task:
+    try:
         task: Task = entry.load()
-        return task
-    offered = ", ".join(sorted(entry.name for entry in found)) or "none"
-    raise UnknownTask(f"no task is called {name!r} (installed: {offered}); install the package that offers it")
+    except Exception as why:  # whatever somebody's own module does when it is imported
+        said = f"{type(why).__name__}: {why}"
+        raise UnknownTask(f"task {entry.name!r} of {_source(entry)} cannot be loaded: {said}") from why
+    if getattr(task, "name", None) != entry.name:
+        raise UnknownTask(
+            f"task {entry.name!r} of {_source(entry)} is none of that name: the entry point names {task!r}"
+        )
+    return task
+
+
+def _source(entry: EntryPoint) -> str:
+    """The package and what it names, as in `jaga-own (own_task:TASK)`."""
+    return f"{entry.dist.name if entry.dist else 'a package'} ({entry.value})"

@@ -1,0 +1,1 @@
+"""Epidemics on contacts: who infected whom, and when."""
