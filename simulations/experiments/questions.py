@@ -91,7 +91,7 @@ BETTER_THAN_START = Quantity(
 QUESTIONS = {
     one.name: one
     for one in (
-        Question("sites", "How many sites make up for how small an epsilon?", "data.sites", GAP),
+        Question("sites", "How many sites make up for how small an epsilon?", "data.sites", BETTER_THAN_BASELINE),
         Question(
             "noise", "Noise of each node's own, or shared in a secure sum?", EPSILON, GAP, ((MECHANISM, "dp-sgd"),)
         ),
@@ -142,7 +142,7 @@ class Paired:
         """Median and range, and whether all seeds agree."""
         if not self.differences:
             return "", ""
-        middle, span = _told(self.differences, "{:+.0%}")
+        middle, span = _told(self.differences, "{:+.1%}")
         return f"{middle} ({span})", "yes" if self.clear else "no"
 
 
@@ -202,7 +202,7 @@ def table(question: Question, found: Sequence[Found]) -> Table:
         shown.add_column("all one way", justify="right")
     for one in found:
         pairs = (cell for pair in one.against for cell in pair.cells)
-        shown.add_row(one.label, *_told(one.values, "{:.0%}"), str(len(one.values)), *pairs)
+        shown.add_row(one.label, *_told(one.values, "{:.1%}"), str(len(one.values)), *pairs)
     return shown
 
 

@@ -76,9 +76,9 @@ def test_the_table_has_medians_ranges_and_whether_all_seeds_agree():
     shown = table(NOISE, find(NOISE, RUNS))
     cells = [list(column.cells) for column in shown.columns]
     row = {label: [column[place] for column in cells[1:]] for place, label in enumerate(cells[0])}
-    assert row["shared-noise, ε\u00a04"] == ["40%", "40% to 50%", "3", "+10% (+10% to +20%)", "yes"]
+    assert row["shared-noise, ε\u00a04"] == ["40.0%", "40.0% to 50.0%", "3", "+10.0% (+10.0% to +20.0%)", "yes"]
     assert row["shared-noise, ε\u00a01"][-1] == "no"
-    assert row["dp-sgd, ε\u00a04"] == ["30%", "20% to 40%", "3", "", ""]
+    assert row["dp-sgd, ε\u00a04"] == ["30.0%", "20.0% to 40.0%", "3", "", ""]
 
 
 def test_a_question_whose_runs_vary_nothing_says_so_in_the_place_of_a_figure():
