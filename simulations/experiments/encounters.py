@@ -39,7 +39,8 @@ from privacy.tokens.tags import identifiers
 from simulations.datasets.exp34 import load_exp34
 from simulations.experiments.fixed_nodes import FACING_DBM, in_rooms, in_zones
 from simulations.experiments.pair_days import LONG_MINUTES, PairDay, Score, long_ones, true_minutes
-from simulations.world.radio import RadioModel, link_scans
+from simulations.world.radio import WORN, RadioModel
+from simulations.world.scans import best_cut_dbm, link_scans
 from simulations.world.seats import Pairs, people_of, slots
 
 NEAR_M = 2.0
@@ -178,14 +179,14 @@ class Worn:
 def heard_by_all(
     pairs: Sequence[Pairs], radio: RadioModel, people: Sequence[str], rng: np.random.Generator
 ) -> Iterator[tuple[str, Heard]]:
-    """What the node of each person heard on one day, with exp34's errors; a link's share lasts the whole day."""
+    """What the node of each person heard on one day, with the radio's errors; a link's share lasts the whole day."""
     window = np.concatenate([one.window for one in pairs])
     a, b = (np.concatenate([getattr(one, side) for one in pairs]) for side in ("a", "b"))
     distance = np.concatenate([one.distance_m for one in pairs])
-    of_link = rng.normal(0, radio.link_db, (len(people), len(people)))
+    of_link = radio.links(len(people), rng)
     columns: list[NDArray[np.float64]] = []
     for wearer, other in ((a, b), (b, a)):
-        level = radio.levels(distance, of_link[np.minimum(wearer, other), np.maximum(wearer, other)], rng)
+        level = radio.levels(distance, of_link[wearer, other], rng)
         there = np.isfinite(level)
         columns.append(np.stack([wearer[there], window[there], other[there], level[there]], axis=1))
     rows = np.concatenate(columns)
@@ -292,19 +293,18 @@ def main(
 def with_errors(name: str, contacts: Sequence[Contact], exp34: Path, seeds: int, all_day: bool) -> list[Score]:
     """The node's default, one cut that exp34 itself suggests for 2 m, and what could be had in hindsight."""
     scans = link_scans(load_exp34(exp34))
-    radio = RadioModel.fit(scans)
     grid = [bucket(cut) for cut in CUTS_DB]
-    best = tuned(worn_with_errors(contacts, radio, grid, seed=0, all_day=all_day), grid)
+    best = tuned(worn_with_errors(contacts, WORN, grid, seed=0, all_day=all_day), grid)
     ways = [
         Way("default weights", AttenuationWeights()),
-        bucket(TX_POWER_DBM - radio.best_cut_dbm(scans, NEAR_M)),
+        bucket(TX_POWER_DBM - best_cut_dbm(scans, NEAR_M)),
         best,
     ]
     rows = [Way(EVERYBODY, AttenuationWeights()), *ways]
     return [
         score
         for seed in range(1, seeds + 1)
-        for score in worn_with_errors(contacts, radio, ways, seed, all_day=all_day).scores(name, rows, seed)
+        for score in worn_with_errors(contacts, WORN, ways, seed, all_day=all_day).scores(name, rows, seed)
     ]
 
 

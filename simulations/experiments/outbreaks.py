@@ -35,8 +35,9 @@ from simulations.experiments.arms import (
 )
 from simulations.experiments.outbreak_folder import keep
 from simulations.experiments.sensed import site_of
+from simulations.experiments.world.radio_fit import fit_worn
 from simulations.world.generator import World
-from simulations.world.radio import RadioModel, link_scans
+from simulations.world.scans import link_scans
 
 EQUAL_COSTS = {"quarantine": (1.0, 2.0, 4.0, 8.0), "test": (0.5, 1.0, 2.0, 4.0)}
 """Person-days of quarantine, and tests, for each person of a site, at which sources are compared."""
@@ -84,7 +85,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here as well")] = None,
 ) -> None:
     """One table of what the reference budgets catch, and one of what is averted at equal costs."""
-    radio = None if exp34 is None else RadioModel.fit(link_scans(load_exp34(exp34)))
+    radio = None if exp34 is None else fit_worn(link_scans(load_exp34(exp34)))
     scenario = Scenario(disease=replace(COVID_LIKE, beta=beta))
     console = Console(width=180)
     usual = scenario.adoption

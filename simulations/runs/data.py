@@ -19,8 +19,10 @@ from simulations.datasets.federated import FederatedData
 from simulations.engine.bench import State
 from simulations.runs.experiment import WORLD, AttackersTable, BadExperiment, DataTable, TaskTable
 from simulations.runs.fault import told_with_place
-from simulations.world.federated import federate
+from simulations.world.federate import federate
+from simulations.world.generator import World
 from simulations.world.pretraining import pretrain_public_model
+from simulations.world.town import Town
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def _load(data: DataTable, key: str) -> FederatedData:
     source: str = getattr(data, key)
     try:
         if source == WORLD:
-            return federate(data.kind, data.sites, data.days, data.world_seed)
+            return federate(_world(data))
         if ":" in source:
             return _own(source)
         return load(source, data.folder)
@@ -93,6 +95,12 @@ def _load(data: DataTable, key: str) -> FederatedData:
         raise BadExperiment(f"data.{key}: {why}, or write world") from why
     except Exception as why:  # whatever somebody's own function does
         raise BadExperiment(f"data.{key}: {source} cannot be used: {told_with_place(why)}") from why
+
+
+def _world(data: DataTable) -> World | Town:
+    if data.kind == "town":
+        return Town.of_sites(data.world_seed, data.sites, data.days)
+    return World(data.world_seed, data.sites, data.days, data.kind)
 
 
 def _own(source: str) -> FederatedData:

@@ -14,6 +14,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aggregator.config import Scalar, SecureSumTable, in_one_line
+from simulations.world.places import Kind
 
 WORLD = "world"
 """Source of data that are generated."""
@@ -43,14 +44,15 @@ class ExperimentTable(_Table):
 class DataTable(_Table):
     """`[data]`: a data set by name (`jaga-sim data list`), `world`, or `module:function` of one's own.
 
-    `folder` is where its files are. `kind`, `sites`, `days` and `world_seed` are of the generated world; where no
+    `folder` is where its files are. `kind`, `sites`, `days` and `world_seed` are of the generated world
+    (`docs/world.md`; a `town` has classes and wards); where no
     `world_seed` is said, every seed has a world of its own, and what differs between seeds is more than noise.
     `test_on` names another data set: the model that learns from `source` is tested on that one's held-out records.
     """
 
     source: Annotated[str, Field(min_length=1)] = WORLD
     folder: Annotated[Path, Field(strict=False)] | None = None
-    kind: Literal["school", "ward"] = "school"
+    kind: Kind | Literal["town"] = "school"
     sites: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     days: Annotated[int, Field(ge=2, le=60)] = 4
     world_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

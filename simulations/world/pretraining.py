@@ -1,4 +1,4 @@
-"""A first model that costs no privacy: fitted to worlds of our own, in which nobody lives.
+"""A first model that costs no privacy: fitted to sites of our own, in which nobody lives and nobody's records are.
 
 Sites of both kinds are taken, and each one's clock is turned around the day in even steps: a deployment logs in UTC and
 a published data set counts from an origin of its own, so the hour of day is not something to know beforehand. The model
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from edge.learning.tasks.task import Examples, Task
 from edge.sensing.contacts import days
 from simulations.datasets.sociopatterns import zone_minutes
-from simulations.world.generator import World
-from simulations.world.places import SLOTS_A_DAY
+from simulations.world.assumed import AssumedSite
+from simulations.world.timetables import SLOTS_A_DAY
 
 SITES_OF_A_KIND = 5
 ZONES, DAYS = 4, 3
@@ -36,7 +36,7 @@ def pretrain_public_model(task: Task, seed: int) -> State:
     seeds = random.Random(seed)
     examples: list[Examples] = []
     for kind in ("school", "ward") * SITES_OF_A_KIND:
-        contacts = World(seeds.getrandbits(32), ZONES, DAYS, kind).contacts()
+        contacts = AssumedSite(seeds.getrandbits(32), ZONES, DAYS, kind).contacts()
         for minutes in zone_minutes(contacts, days(contacts)).values():
             for turn in range(0, SLOTS_A_DAY, TURN):
                 examples.append(task.examples([(slot + turn, value) for slot, value in minutes]))

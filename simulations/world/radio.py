@@ -1,114 +1,86 @@
-"""What a worn radio makes of distance, fitted to phones on real people (DP-3T's exp34, cameras as ground truth).
+"""What a radio makes of distance: path loss, bodies, devices, fading, and what is too faint to be heard.
 
-One scan of a phone (about four seconds, every four minutes) is taken for one window of 20 s: whether a transmitter was
-heard at all, and how loud on average. Three things are fitted: the share of scans that hear it, by distance; the mean
-level, by distance; and what is left, split in what stays with a link (devices, and how they are carried) and what
-changes from scan to scan. A node listens all the time and will miss less than a phone did.
+The level of a window in which a transmitter is d metres away is
+
+    power - 10 exponent log10(d) - body (if one is in the way) + wearer of the one + wearer of the other + link + window
+
+with the last four drawn from normal distributions: what stays with a device and how it is worn, what stays with two of
+them in one place, and what changes from window to window (log-distance path loss with log-normal shadowing: Rappaport,
+Wireless Communications, 2002, 4.9). The further apart two are, the likelier a body is in the way, their own or
+another's: the share of windows without one is exp(-d / clear_m). A window is heard where its level is above the
+sensitivity, which is blurred; a share is missed however loud it is. The parameters of `WORN` and `WALL` are facts that
+`simulations.experiments.world.fit` found in public recordings; docs/world.md compares them with others.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulations.datasets.exp34 import Scene
+NEAREST_M = 0.3
+"""Nearer than this the level no longer rises: antennas on two people are not closer."""
 
-SCAN_GAP_S = 20.0
-"""Frames of one receiver further apart than this belong to two scans, seconds."""
-
-BANDS_M = (0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-"""Lower ends of the bands of distance, metres; further out there are too few scans to tell more."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkScan:
-    """One scan of one receiver, of one transmitter that it hears in the same scenario.
-
-    Attributes:
-        link: scenario, receiver and transmitter.
-        distance_m: true distance; where the scan heard nothing, that of the link's scans before and after.
-        rssi_dbm: mean of the frames, None where there were none.
-    """
-
-    link: tuple[str, int, int]
-    distance_m: float
-    rssi_dbm: float | None
-
-
-def link_scans(scenes: Iterable[Scene]) -> list[LinkScan]:
-    """All scans of all links of exp34."""
-    found: list[LinkScan] = []
-    for scene in scenes:
-        for receiver in np.unique(scene.receivers).tolist():
-            mine = scene.receivers == receiver
-            at_s, heard, level = scene.at_s[mine], scene.transmitters[mine], scene.rssi_dbm[mine]
-            distance = scene.distance_m[mine]
-            scan = np.cumsum(np.diff(at_s, prepend=-np.inf) > SCAN_GAP_S) - 1
-            for transmitter in np.unique(heard).tolist():
-                its = heard == transmitter
-                frames = [(level[its & (scan == n)], distance[its & (scan == n)]) for n in range(scan[-1] + 1)]
-                found += _of_link((scene.name, receiver, transmitter), frames)
-    return found
-
-
-def _of_link(
-    link: tuple[str, int, int], scans: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]
-) -> Iterator[LinkScan]:
-    known = [float(np.nanmean(distance)) if np.isfinite(distance).any() else None for _, distance in scans]
-    for at, ((level, _), distance) in enumerate(zip(scans, known, strict=True)):
-        beside = [one for one in known[max(at - 1, 0) : at + 2] if one is not None]
-        if len(level) and distance is not None:
-            yield LinkScan(link, distance, float(level.mean()))
-        elif not len(level) and beside:
-            yield LinkScan(link, float(np.mean(beside)), None)
+LOWEST_DBM, HIGHEST_DBM = -127, 20
 
 
 @dataclass(frozen=True, slots=True)
 class RadioModel:
-    """Whether a window hears a tag, and how loud, by distance. Between the bands it is interpolated.
+    """One kind of receiver and the tags that it hears.
 
     Attributes:
-        middles_m: middle of each band, metres.
-        heard: share of windows that hear a tag there.
-        mean_dbm: mean level of those.
-        link_db: standard deviation of what stays with a link.
-        window_db: of what changes from window to window.
+        power_dbm: mean level at one metre with no body in the way, dBm.
+        exponent: of the path loss; 2 is free space.
+        body_db: what a body takes, dB.
+        clear_m: distance over which the share of windows without a body falls by e, metres.
+        wearer_db: standard deviation of what stays with a device and its place on the body, dB.
+        link_db: of what stays with two of them beyond that, dB.
+        window_db: of what changes from window to window, dB.
+        sensitivity_dbm: level that is heard half the time, dBm.
+        blur_db: standard deviation of that, dB.
+        missed: share of windows missed however loud.
     """
 
-    middles_m: tuple[float, ...]
-    heard: tuple[float, ...]
-    mean_dbm: tuple[float, ...]
+    power_dbm: float
+    exponent: float
+    body_db: float
+    clear_m: float
+    wearer_db: float
     link_db: float
     window_db: float
+    sensitivity_dbm: float
+    blur_db: float
+    missed: float
 
-    @classmethod
-    def fit(cls, scans: Iterable[LinkScan]) -> RadioModel:
-        """By moments; see the module's text."""
-        scans = list(scans)
-        distance = np.array([scan.distance_m for scan in scans])
-        level = np.array([np.nan if scan.rssi_dbm is None else scan.rssi_dbm for scan in scans])
-        band = np.searchsorted(BANDS_M, distance, side="right") - 1
-        there = np.isfinite(level)
-        bands = range(len(BANDS_M))
-        means = np.array([level[(band == b) & there].mean() for b in bands])
-        rest = level - means[band]
-        links: dict[tuple[str, int, int], list[float]] = defaultdict(list)
-        for scan, value in zip(scans, rest, strict=True):
-            if np.isfinite(value):
-                links[scan.link].append(float(value))
-        several = [np.array(values) for values in links.values() if len(values) > 1]
-        within = sum(((v - v.mean()) ** 2).sum() for v in several) / sum(len(v) - 1 for v in several)
-        return cls(
-            middles_m=tuple(float(np.median(distance[band == b])) for b in bands),
-            heard=tuple(float(there[band == b].mean()) for b in bands),
-            mean_dbm=tuple(float(mean) for mean in means),
-            link_db=float(np.sqrt(max(np.nanvar(rest) - within, 0.0))),
-            window_db=float(np.sqrt(within)),
-        )
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not np.isfinite(value):
+                raise ValueError(f"{field.name} is {value}; it is to be a finite number")
+            if field.name.endswith("_db") and value < 0:
+                raise ValueError(f"{field.name} is {value} dB; spreads and losses are never negative")
+        if self.clear_m <= 0:
+            raise ValueError(f"clear_m is {self.clear_m} m; it is to be above 0")
+        if not 0 <= self.missed <= 1:
+            raise ValueError(f"missed is {self.missed}; a share is from 0 to 1")
+
+    def mean_dbm(self, distance_m: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Level without a body and without any spread [n]."""
+        found: NDArray[np.float64] = self.power_dbm - 10 * self.exponent * np.log10(np.maximum(distance_m, NEAREST_M))
+        return found
+
+    def clear(self, distance_m: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Share of windows with no body in the way [n]."""
+        found: NDArray[np.float64] = np.exp(-np.maximum(distance_m, NEAREST_M) / self.clear_m)
+        return found
+
+    def links(self, people: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """What stays with each two of these, symmetrical [people, people], dB; draw it once a day or longer."""
+        wearer = rng.normal(0, self.wearer_db, people)
+        rest = np.triu(rng.normal(0, self.link_db, (people, people)), 1)
+        found: NDArray[np.float64] = wearer[:, None] + wearer + rest + rest.T
+        return found
 
     def levels(
         self, distance_m: NDArray[np.float64], link_db: NDArray[np.float64], rng: np.random.Generator
@@ -117,18 +89,31 @@ class RadioModel:
 
         Args:
             distance_m: [n].
-            link_db: what stays with each window's link [n]; draw it from `link_db` once a link.
+            link_db: what stays with each window's link [n], from `links`.
         """
-        mean = np.interp(distance_m, self.middles_m, self.mean_dbm)
-        level = np.rint(mean + link_db + rng.normal(0, self.window_db, distance_m.shape))
-        missed = rng.random(distance_m.shape) >= np.interp(distance_m, self.middles_m, self.heard)
-        found: NDArray[np.float64] = np.where(missed, np.nan, np.clip(level, -127, 20))
+        shape = distance_m.shape
+        level = self.mean_dbm(distance_m) + link_db + rng.normal(0, self.window_db, shape)
+        level -= self.body_db * (rng.random(shape) >= self.clear(distance_m))
+        faint = level + rng.normal(0, self.blur_db, shape) < self.sensitivity_dbm
+        silent = faint | (rng.random(shape) < self.missed)
+        found: NDArray[np.float64] = np.where(silent, np.nan, np.clip(np.rint(level), LOWEST_DBM, HIGHEST_DBM))
         return found
 
-    def best_cut_dbm(self, scans: Iterable[LinkScan], near_m: float) -> float:
-        """The level that best tells scans within `near_m` from others (largest sum of both hit rates), dBm."""
-        heard = [(scan.rssi_dbm, scan.distance_m <= near_m) for scan in scans if scan.rssi_dbm is not None]
-        level, near = np.array([rssi for rssi, _ in heard]), np.array([truth for _, truth in heard])
-        cuts = np.unique(np.rint(level))
-        gains = [(level[near] >= cut).mean() + (level[~near] < cut).mean() for cut in cuts]
-        return float(cuts[int(np.argmax(gains))])
+
+WORN = RadioModel(
+    power_dbm=-74.04,
+    exponent=0.9,
+    body_db=11.6,
+    clear_m=0.51,
+    wearer_db=1.85,
+    link_db=3.7,
+    window_db=3.73,
+    sensitivity_dbm=-99.8,
+    blur_db=1.33,
+    missed=0.205,
+)
+"""Phones in pockets and bags, a window of 20 s as one scan: fitted to all six scenes of exp34."""
+
+WALL = replace(WORN, power_dbm=-49.7, exponent=1.83, clear_m=2.0, missed=0.0)
+"""A Raspberry Pi on a wall that hears worn tags all the time. Power and exponent are those of NIST's two Pis in line of
+sight; what a body takes, wearers and sensitivity are taken from `WORN`, and how often one is in the way is assumed."""

@@ -1,6 +1,7 @@
 """Worn nodes find exactly what the data have over a perfect radio; the radio with errors is the one measured."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,25 +14,30 @@ from edge.tracing.encounters import Nearness
 from edge.tracing.heard import Heard
 from edge.tracing.nearness import PathLoss
 from privacy.tokens.tags import identifiers
-from simulations.datasets.exp34 import load_exp34
 from simulations.experiments.encounters import bucket, enrolled, heard_by_all, through_worn_nodes, worn_with_errors
 from simulations.experiments.fixed_nodes import in_rooms, in_zones
 from simulations.experiments.pair_days import Score, long_ones, true_minutes
 from simulations.world.generator import World
-from simulations.world.radio import RadioModel, link_scans
+from simulations.world.radio import WORN, RadioModel
 from simulations.world.seats import Pairs, people_of, slots
 
-PERFECT = RadioModel((0.0, 20.0), (1.0, 1.0), (-60.0, -60.0), 0.0, 0.0)
+PERFECT = RadioModel(
+    power_dbm=-60.0,
+    exponent=0.0,
+    body_db=0.0,
+    clear_m=1.0,
+    wearer_db=0.0,
+    link_db=0.0,
+    window_db=0.0,
+    sensitivity_dbm=-127.0,
+    blur_db=0.0,
+    missed=0.0,
+)
 
 
 @pytest.fixture(scope="module")
 def school():
     return World(seed=3, zones=2, days=1).contacts()
-
-
-@pytest.fixture
-def scans(shared_data):
-    return link_scans(load_exp34(shared_data / "exp34"))
 
 
 def test_a_school_of_our_own_goes_through_worn_nodes_without_losing_a_minute(school, tmp_path):
@@ -44,40 +50,6 @@ def test_no_unbroken_quarter_hour_is_needed():
     hourly = [Contact(hour * 3600 + 20 * n, "a", "b", "z", "z") for hour in range(9) for n in range(5)]
     assert long_ones(true_minutes(hourly)) == {(0, "a", "b")}
     assert long_ones(true_minutes(hourly[:-1])) == set()
-
-
-def test_the_radio_is_quieter_and_misses_more_further_away(scans):
-    radio = RadioModel.fit(scans)
-    assert radio.mean_dbm[0] > radio.mean_dbm[2] > radio.mean_dbm[4]
-    assert radio.heard[0] > radio.heard[4]
-    assert all(0.5 < share < 1 for share in radio.heard)
-    assert 2 < radio.link_db < 8
-    assert 2 < radio.window_db < 8
-
-
-def test_what_the_radio_draws_has_the_moments_that_were_fitted(scans):
-    radio = RadioModel.fit(scans)
-    rng = np.random.default_rng(1)
-    for at in range(len(radio.middles_m)):
-        level = radio.levels(np.full(40_000, radio.middles_m[at]), rng.normal(0, radio.link_db, 40_000), rng)
-        assert np.isfinite(level).mean() == pytest.approx(radio.heard[at], abs=0.01)
-        assert np.nanmean(level) == pytest.approx(radio.mean_dbm[at], abs=0.2)
-        assert np.nanstd(level) == pytest.approx(math.hypot(radio.link_db, radio.window_db), abs=0.2)
-
-
-def test_a_fit_finds_again_what_was_put_in(scans):
-    first = RadioModel.fit(scans)
-    rng = np.random.default_rng(2)
-    shares = {scan.link: rng.normal(0, first.link_db) for scan in scans}
-    again = []
-    for scan in scans:
-        level = first.levels(np.array([scan.distance_m]), np.array([shares[scan.link]]), rng)[0]
-        again.append(type(scan)(scan.link, scan.distance_m, float(level) if np.isfinite(level) else None))
-    second = RadioModel.fit(again)
-    assert second.heard == pytest.approx(first.heard, abs=0.1)
-    assert second.mean_dbm == pytest.approx(first.mean_dbm, abs=2)
-    assert second.link_db == pytest.approx(first.link_db, abs=1)
-    assert second.window_db == pytest.approx(first.window_db, abs=0.5)
 
 
 def all_pairs(contacts, seed=0):
@@ -113,7 +85,7 @@ def test_columns_of_the_experiment_are_what_a_store_would_hold(connection_of_one
     people, _ = people_of(school)
     register = enrolled(people)
     known = register.known(0, 86400)
-    radio = RadioModel((0.0, 20.0), (0.8, 0.8), (-85.0, -85.0), 4.0, 4.0)
+    radio = replace(PERFECT, power_dbm=-85.0, link_db=4.0, window_db=4.0, missed=0.2)
     for wearer, heard in list(heard_by_all(all_pairs(school), radio, people, np.random.default_rng(5)))[:1]:
         shown = {person: identifiers(tag.secret, 0) for person, tag in enumerate(register.tags)}
         rows = [
@@ -144,9 +116,9 @@ def connection_of_one(tmp_path):
     return through
 
 
-def test_with_errors_more_is_found_than_was_and_not_all_of_what_was(school, scans):
+def test_with_errors_more_is_found_than_was_and_not_all_of_what_was(school):
     ways = [bucket(63.0)]
-    [contact, near] = worn_with_errors(school, RadioModel.fit(scans), ways, seed=1).scores("school", ways, 1)
+    [contact, near] = worn_with_errors(school, WORN, ways, seed=1).scores("school", ways, 1)
     assert contact.found > contact.true > 0, "those who sit near each other are found although they never faced"
     assert contact.precision < near.precision
     assert 0.3 < contact.recall <= 1

@@ -11,9 +11,10 @@ from edge.store.slots import SLOT_S, WINDOW_S
 from simulations.baselines import evaluate, persistence
 from simulations.datasets.sociopatterns import federation
 from simulations.world.generator import World, write_contacts
-from simulations.world.places import SLOTS_A_DAY
 from simulations.world.pretraining import pretrain_public_model
+from simulations.world.timetables import SLOTS_A_DAY
 
+KINDS = ("school", "high-school", "ward", "workplace")
 SCHOOL = World(seed=7, zones=3, days=2)
 WARD = World(seed=7, zones=3, days=2, kind="ward")
 
@@ -34,7 +35,7 @@ def durations(contacts):
         yield length
 
 
-@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 2), st.sampled_from(["school", "ward"]))
+@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 2), st.sampled_from(KINDS))
 @settings(deadline=None, max_examples=8)
 def test_every_contact_is_possible_and_comes_once(seed, zones, length, kind):
     contacts = World(seed, zones, length, kind).contacts()
@@ -91,7 +92,7 @@ def test_crowding_lasts_and_fades():
     [
         ({"zones": 0}, "got 0 and 4"),
         ({"days": 0}, "got 5 and 0"),
-        ({"kind": "market"}, "'market' is unknown: choose one of school, ward"),
+        ({"kind": "market"}, "'market' is unknown: choose one of school, high-school, ward, workplace"),
         ({"seed": -1}, "seed -1 is negative"),
     ],
 )
