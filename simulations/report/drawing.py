@@ -220,11 +220,12 @@ def shortened(text: str, most: int) -> str:
 
 
 def ticks_at(axes: Axes, values: Sequence[float]) -> None:
-    """Ticks of the x axis at these values alone, those that would touch on a logarithmic axis left out."""
-    apart = (max(values) / min(values)) ** 0.07
+    """Ticks of the x axis, which has its scale by now, at these values alone; those that would touch are left out."""
+    place = math.log if axes.get_xscale() == "log" else float
+    apart = 0.07 * (place(max(values)) - place(min(values)))
     kept = list[float]()
     for value in sorted(set(values)):
-        if not kept or value > kept[-1] * apart:
+        if not kept or place(value) > place(kept[-1]) + apart:
             kept.append(value)
     axes.xaxis.set_major_locator(FixedLocator(kept))
     axes.xaxis.set_minor_locator(NullLocator())

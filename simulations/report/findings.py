@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from simulations.report.along import Axis
 from simulations.report.fairness import SiteSpread
 from simulations.report.lines import Line, Spread, lines
-from simulations.report.runs import Run
+from simulations.report.runs import EPSILON, Run
 from simulations.report.traffic import a_round
-from simulations.report.utility import epsilon, gap_closed
+from simulations.report.utility import gap_closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def findings(runs: Sequence[Run]) -> list[Findings]:
 
 def _of_data(runs: Sequence[Run]) -> Findings:
     private = [run for run in runs if run.private]
-    budgets = sorted({epsilon(run) for run in private})
+    epsilon = Axis(EPSILON).at
+    budgets = Axis(EPSILON).values(private)
     every = lines(runs)
     best = Best.of(_with(every, lambda run: run.private or not private))
     tight = Best.of(_with(every, lambda run: epsilon(run) == budgets[0])) if len(budgets) > 1 else None

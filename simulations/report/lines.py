@@ -10,7 +10,7 @@ from typing import TypeVar
 from simulations.report.runs import DELTA, EPSILON, MECHANISM, UNIT, Run, Setting
 
 NAME = "experiment.name"
-SOURCE = "data.source"
+SOURCE, TESTED = "data.source", "data.test_on"
 NOT_TOLD_APART_BY = frozenset({"seed", "experiment.seed", "experiment.seeds"})
 MOST_LINES, MOST_PANELS = 8, 4
 """As many lines as can be told apart in print without colour, and as many panels as fit one above the other."""
@@ -28,8 +28,9 @@ WORDS = {
     "task.start": "start",
     MECHANISM: "",
     UNIT: "per",
-    "data.test_on": "tested on",
+    TESTED: "tested on",
     "personal.layers": "personal layers",
+    "personal.epochs": "epochs at home",
     "curve": "",
 }
 
@@ -92,17 +93,22 @@ class Panel:
         return tuple(line.label(self.split) for line in self.lines)
 
 
-def words(key: str, value: Setting) -> str:
-    """One setting in a legend or sentence: `ε 4`, `FedAvg`, `availability 0.6`, `secure sum off`."""
+def noun(key: str) -> str:
+    """What a setting is called; empty where its values speak for themselves."""
     section, _, last = key.rpartition(".")
     generic = last in ("share", "name", "kind", "source")
-    noun = WORDS.get(key, section.rpartition(".")[2] if generic else last.replace("_", " ").replace("-", " "))
-    if value is None:
-        return "no privacy" if key == EPSILON else f"no {noun}" if noun else ""
+    return WORDS.get(key, section.rpartition(".")[2] if generic else last.replace("_", " ").replace("-", " "))
+
+
+def words(key: str, value: Setting) -> str:
+    """One setting in a legend or sentence: `ε 4`, `FedAvg`, `availability 0.6`, `secure sum off`."""
+    called = noun(key)
+    if value is None or value == "":
+        return "no privacy" if key == EPSILON else f"no {called}" if called else ""
     shown = ("on" if value else "off") if isinstance(value, bool) else number_or_text(value)
     if key == MECHANISM and value == "none":
         return "no privacy"
-    return f"{noun}{NARROW if key == EPSILON else ' '}{shown}".strip()
+    return f"{called}{NARROW if key == EPSILON else ' '}{shown}".strip()
 
 
 def number_or_text(value: Setting) -> str:
@@ -161,10 +167,11 @@ def lines(runs: Sequence[Run], axis: str | None = None) -> tuple[Line, ...]:
 
 
 def panels(chosen: Sequence[Line]) -> tuple[Panel, ...]:
-    """Frames of at most `MOST_LINES` lines, each of one data set: split by as few settings as that takes, and
-    in runs of equal length where one setting alone has more values than that."""
+    """Frames of at most `MOST_LINES` lines, each of one data set that is learnt from and one that is tested on: split
+    by as few settings as that takes, and in runs of equal length where one setting alone has more values than that."""
     keys = chosen[0].keys if chosen else ()
     split = [SOURCE] if SOURCE in keys and len(data_names(chosen)) > 1 else []
+    split += [TESTED] if TESTED in keys else []
     frames = _frames(chosen, split) if chosen else {}
     while max(map(len, frames.values()), default=0) > MOST_LINES and len(split) < len(keys) - 1:
         tries = {key: _frames(chosen, [*split, key]) for key in keys if key not in split}

@@ -16,6 +16,7 @@ from simulations.runs.folder import ROUNDS, TABLES, BadRunFolder, RunFolder
 
 OF_PRIVACY = (EPSILON, DELTA, UNIT)
 """Say nothing where the mechanism is `none`."""
+WORLD_SEED = "data.world_seed"
 
 
 class NothingToReport(ValueError):
@@ -75,6 +76,8 @@ def read_run(folder: RunFolder) -> Run:
     settings = _values(info.settings)
     if settings.get(MECHANISM) == "none":
         settings = {key: value for key, value in settings.items() if key not in OF_PRIVACY}
+    if settings.get(WORLD_SEED) == info.seed:  # every seed has a world of its own: this tells no line from another
+        del settings[WORLD_SEED]
     timings = folder.table("timings")
     return Run(
         folder=printable(folder.path.resolve().name),

@@ -81,7 +81,9 @@ class Writer:
         task: str = "crowding",
         more: dict[str, Any] | None = None,
     ) -> RunFolder:
-        folder = RunFolder(self.home / f"{name}-{strategy}-{mechanism}-{epsilon:g}-{seed}")
+        """`more`: further settings, which the sweep varies, too."""
+        others = "".join(f"-{value}" for value in (more or {}).values())
+        folder = RunFolder(self.home / f"{name}-{strategy}-{mechanism}-{epsilon:g}{others}-{seed}")
         settings = {
             "experiment.name": name,
             "experiment.rounds": rounds,
@@ -97,7 +99,7 @@ class Writer:
         }
         done = rounds if rounds_done is None else rounds_done
         table = rounds_of(epsilon, seed, rounds, 0.0 if strategy == "FedAvg" else 0.15)[: done + 1]
-        swept = ["privacy.epsilon", "strategy.name", "privacy.mechanism"]
+        swept = ["privacy.epsilon", "strategy.name", "privacy.mechanism", *(more or {})]
         learnt = {"name": data, "sites": 6, "examples": 204, "held_out": 204, "task": task}
         versions = {"jaga": "0.1.0", "torch": "2.13.0"}
         folder.write_settings({"experiment": {"name": name, "seed": seed}})

@@ -46,6 +46,40 @@ def test_runs_without_privacy_have_no_place_along_epsilon(sweep):
     assert [row[1] for row in rows] == [None]
 
 
+def test_every_number_that_a_sweep_varies_has_its_figures_and_a_word_has_none(make_run, tmp_path):
+    shares, sizes = (0.0, 0.2, 0.3), (2, 3)
+    for share in shares:
+        for size in sizes:
+            for kind in ("scale", "sign-flip"):
+                make_run(more={"attackers.share": share, "secure_sum.group_size": size, "attackers.kind": kind})
+    plots = drawn(read([tmp_path]).runs)
+    assert {name for name in plots if name.startswith(("error-", "gap-"))} - {"error-rounds", "error-bytes"} == {
+        "error-attackers-share", "gap-attackers-share", "error-secure-sum-group-size", "gap-secure-sum-group-size",
+    }  # fmt: skip
+    rows = plots["error-attackers-share"].rows
+    assert {row[1] for row in rows} == set(shares)
+    assert {row[0] for row in rows} == {
+        f"group size {size}, attackers {kind}" for size in sizes for kind in ("scale", "sign-flip")
+    }
+
+
+def test_shares_are_drawn_from_zero_in_percent_and_sites_by_their_powers(make_run, tmp_path):
+    for share in (0.0, 0.2):
+        for sites in (10, 1000):
+            make_run(more={"attackers.share": share, "data.sites": sites})
+    plots = drawn(read([tmp_path]).runs)
+    by_share, by_sites = (plots[name].draw().axes[0] for name in ("error-attackers-share", "error-data-sites"))
+    assert (by_share.get_xscale(), by_sites.get_xscale()) == ("linear", "log")
+    assert [by_share.xaxis.get_major_formatter()(at, None) for at in by_share.get_xticks()] == ["0%", "20%"]
+    assert by_sites.get_xticks().tolist() == [10, 1000]
+
+
+def test_a_run_that_has_no_such_number_is_drawn_across(make_run, tmp_path):
+    for cohort in (5, 11, None):
+        make_run(more={} if cohort is None else {"secure_sum.min_cohort": cohort})
+    assert [row[1] for row in drawn(read([tmp_path]).runs)["error-secure-sum-min-cohort"].rows] == [5, 11, None]
+
+
 def test_the_gap_is_closed_from_the_baseline_to_central_training(make_run, tmp_path):
     for epsilon, error in ((1.0, 8.0), (4.0, 6.0)):
         make_run(epsilon).write_table(

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from simulations.report.lines import lines
 from simulations.report.reading import NothingToReport, read
 
 
@@ -123,3 +124,15 @@ def test_nothing_to_report_on_says_what_to_do(tmp_path, names):
     (tmp_path / "empty").mkdir()
     with pytest.raises(NothingToReport, match="jaga-sim run"):
         read([tmp_path / name for name in names])
+
+
+def test_a_world_of_each_seeds_own_makes_no_lines_of_the_seeds(make_run, tmp_path):
+    for seed in (1, 2):
+        make_run(seed=seed, more={"data.world_seed": seed})
+    assert len(lines(read([tmp_path]).runs)) == 1
+
+
+def test_a_world_that_was_named_does(make_run, tmp_path):
+    for world in (7, 8):
+        make_run(more={"data.world_seed": world})
+    assert len(lines(read([tmp_path]).runs)) == 2
