@@ -9,8 +9,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from simulations.epidemics.aggregation import Spread
 from simulations.epidemics.figures import OUTBREAK_SHARE, infected_by_day
-from simulations.experiments.aggregation import Spread
 
 mpl.use("svg")
 from matplotlib import pyplot as plt

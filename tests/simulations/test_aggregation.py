@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from edge.sensing.contacts import read_contacts
+from simulations.epidemics.aggregation import NETWORKS, compare
 from simulations.epidemics.network import TemporalNetwork
-from simulations.experiments.aggregation import NETWORKS, compare
 from simulations.world.generator import World
 
 NEAR = 0.025
