@@ -60,11 +60,11 @@ def app_for(site: Site) -> ClientApp:
     @app.train()
     def train_round(message: Message, _context: Context) -> Message:
         config = _config(message)
-        protection = _protection(config, site.min_cohort)
+        task, protection = _task(config), _protection(config, site.min_cohort)
         if protection.shares:
             train = train_site if protection.unit == SITE else train_records
-            return train(site, message, _task(config), config, protection)
-        task, plan = _task(config), _plan(config)
+            return train(site, message, task, config, protection)
+        plan = _plan(config)
         events = plan.events(task.unit_examples, task.unit) + plan.metrics_events(task.unit)
         entry = _reserve(site, message, events, TRAIN.of(task))
         examples = _examples(site, task)

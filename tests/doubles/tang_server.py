@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 TANGD, KEYGEN = Path("/usr/libexec/tangd"), Path("/usr/libexec/tangd-keygen")
@@ -27,6 +28,8 @@ class TangServer:
         return made.stdout.strip()
 
     def close(self) -> None:
+        with suppress(OSError):  # it is closed already
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept, which would take one more
         self._listener.close()
 
     def _serve(self) -> None:
