@@ -85,6 +85,7 @@ def demo(
     json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
 ) -> None:
     """Watch a federation learn: nodes, broker, centre, and an eavesdropper that tries to catch a leak."""
+    from simulations.demo.interrupt import ctrl_c_is_heard  # noqa: PLC0415
     from simulations.demo.run import DemoSettings, run_demo  # noqa: PLC0415  (torch and Flower take seconds to import)
     from simulations.demo.screen import Screen, show  # noqa: PLC0415
     from simulations.demo.trouble import status_of  # noqa: PLC0415
@@ -94,7 +95,7 @@ def demo(
             settings = DemoSettings(
                 folder or Path(temporary) / "demo", data, metadata, nodes, rounds, epsilon, seed, broker, broker_ca
             )
-            with Screen(out) as screen:
+            with ctrl_c_is_heard(), Screen(out) as screen:
                 report = run_demo(settings, screen)
         except KeyboardInterrupt:
             fail(130, "stopped; all processes of the demo were ended")
