@@ -1,7 +1,7 @@
-"""A population in layers of lasting contacts: households, schools, clinics; as arrays, and a small random one.
+"""A population in layers of lasting contacts, as households, schools and wards.
 
 A town runs through starsim (`simulations.epidemics.starsims`), or through our own engine as a network of the same
-pairs every day (`Town.network`).
+pairs every day (`Town.network`). A generated town (`simulations.world.town`) becomes one, or a network of all contacts.
 """
 
 from __future__ import annotations
@@ -11,16 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.store.slots import DAY_S
+from edge.store.slots import DAY_S, WINDOW_S
 from simulations.epidemics.network import TemporalNetwork
-
-HOUSEHOLD_SIZES = (1, 7)
-CLASS_SIZE = 30
-PUPILS_SHARE = 0.25
-CLASSMATES = 6
-VISITORS_SHARE, CLINIC_PEOPLE = 0.05, 1000
-HOME_S, SCHOOL_S, CLINIC_S = 3 * 3600.0, 900.0, 120.0
-"""Seconds of contact a day. All of this is made up, so that a town has households, classes and clinics at all."""
+from simulations.world.town import Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +68,11 @@ class Town:
                     f"layer {layer.name} has people {ends.min()} to {ends.max()}, not 0 to {self.people - 1}"
                 )
 
+    @classmethod
+    def of(cls, settled: Settled) -> Town:
+        """A generated town in which each pair meets every day for as long as it does on the mean of its days."""
+        return cls(len(settled.home), tuple(_layer(name, settled) for name in settled.layers))
+
     def network(self, times_a_day: int = 24) -> TemporalNetwork:
         """The same contacts for our own engine, spread evenly over the day."""
         a, b, seconds = (
@@ -83,36 +81,22 @@ class Town:
         return TemporalNetwork.static(self.people, a, b, seconds, times_a_day)
 
 
-def random_town(seed: int, people: int) -> Town:
-    """Households of whom a quarter go to school, in classes; and a clinic for each thousand, with its visitors."""
-    random = np.random.default_rng(seed)
-    sizes = random.integers(*HOUSEHOLD_SIZES, people)
-    household = np.repeat(np.arange(people), sizes)[:people]
-    homes = [_all_pairs(np.flatnonzero(household == home)) for home in range(int(household[-1]) + 1)]
-    pupils = random.permutation(people)[: int(people * PUPILS_SHARE)]
-    classes = [
-        _some_pairs(one, CLASSMATES, random) for one in np.split(pupils, range(CLASS_SIZE, len(pupils), CLASS_SIZE))
-    ]
-    clinics = []
-    for start in range(0, people, CLINIC_PEOPLE):
-        near = np.arange(start, min(start + CLINIC_PEOPLE, people))
-        visitors = random.choice(near, int(np.ceil(len(near) * VISITORS_SHARE)), replace=False)
-        clinics.append(_some_pairs(visitors, 3, random))
-    layers = (("household", homes, HOME_S), ("school", classes, SCHOOL_S), ("clinic", clinics, CLINIC_S))
-    return Town(people, tuple(_layer(name, np.concatenate(pairs), seconds) for name, pairs, seconds in layers))
+def every_contact(settled: Settled) -> TemporalNetwork:
+    """All contacts of a generated town in their windows, of all its layers."""
+    people = len(settled.home)
+    rows = [one.windows() for one in settled.layers.values()]
+    window, a, b = (np.concatenate(column) for column in zip(*rows, strict=True))
+    key = np.unique((window * people + a) * people + b)  # who shares a room and a home meets once in a window
+    window, pair = np.divmod(key, people * people)
+    one, other = (ends.astype(np.int32) for ends in np.divmod(pair, people))
+    return TemporalNetwork(people, settled.days, window, one, other, np.full(len(key), float(WINDOW_S)))
 
 
-def _layer(name: str, pairs: NDArray[np.int64], seconds: float) -> Layer:
-    return Layer(name, pairs[:, 0], pairs[:, 1], np.full(len(pairs), seconds))
-
-
-def _all_pairs(people: NDArray[np.int64]) -> NDArray[np.int64]:
-    i, j = np.triu_indices(len(people), 1)
-    return np.stack([people[i], people[j]], axis=1)
-
-
-def _some_pairs(people: NDArray[np.int64], each: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Pairs drawn so that everybody has about `each`, none twice."""
-    pairs = _all_pairs(people)
-    kept = min(len(pairs), len(people) * each // 2)
-    return pairs[np.sort(random.choice(len(pairs), kept, replace=False))] if kept else pairs[:0]
+def _layer(name: str, settled: Settled) -> Layer:
+    """Every pair that met there, with its mean contact of a day."""
+    _, a, b, minutes = settled.minutes(name)
+    people = len(settled.home)
+    pair, row = np.unique(a * people + b, return_inverse=True)
+    one, other = np.divmod(pair, people)
+    seconds = np.bincount(row, minutes * 60 / settled.days).astype(np.float64)
+    return Layer(name, one, other, seconds)

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from edge.store.slots import DAY_S
+from edge.store.slots import DAY_S, WINDOW_S
 from simulations.epidemics.disease import Disease
 from simulations.epidemics.figures import EpidemicFigures, Estimate
 from simulations.epidemics.outbreak import NOBODY, Course, outbreaks
-from simulations.epidemics.town import Layer, Town, random_town
+from simulations.epidemics.town import Layer, Town, every_contact
+from simulations.experiments.town import main, where
+from simulations.world.town import Town as GeneratedTown
 
 MILD = Disease(beta=2e-5, latent_days=1.0, infectious_days=2.0)
 CERTAIN = Disease(beta=1.0, latent_days=0.5, infectious_days=50.0, stages=100)
@@ -17,6 +19,10 @@ def crowd(people: int, seconds: float = 2000.0) -> Town:
     """Everybody meets everybody, every day."""
     i, j = np.triu_indices(people, 1)
     return Town(people, (Layer("crowd", i, j, np.full(len(i), seconds)),))
+
+
+def generated(classes: int) -> Town:
+    return Town.of(GeneratedTown(1, classes, secondary_classes=0, wards=0, days=7).settled())
 
 
 def copies(town: Town, count: int) -> Town:
@@ -31,24 +37,55 @@ def copies(town: Town, count: int) -> Town:
     )
 
 
-def test_a_random_town_has_all_its_layers_and_is_the_same_again():
-    one, two = random_town(1, 1500), random_town(1, 1500)
-    assert [layer.name for layer in one.layers] == ["household", "school", "clinic"]
-    assert all((x.a == y.a).all() and (x.b == y.b).all() for x, y in zip(one.layers, two.layers, strict=True))
-    pairs = {tuple(sorted(pair)) for pair in zip(one.layers[1].a.tolist(), one.layers[1].b.tolist(), strict=True)}
-    assert len(pairs) == len(one.layers[1].a)
-    assert one.network().minutes().sum() == pytest.approx(
-        2 * sum(layer.seconds.sum() for layer in one.layers) / 60, rel=1e-4
+@pytest.fixture(scope="module")
+def settled():
+    return GeneratedTown(1, classes=2, secondary_classes=0, wards=0, days=3).settled()
+
+
+def test_a_generated_town_keeps_its_people_and_its_time_in_contact(settled):
+    town = Town.of(settled)
+    assert town.people == len(settled.home)
+    assert [layer.name for layer in town.layers] == ["school", "household"]
+    for layer in town.layers:
+        pairs = {tuple(sorted(pair)) for pair in zip(layer.a.tolist(), layer.b.tolist(), strict=True)}
+        assert len(pairs) == len(layer.a)
+        total = settled.layers[layer.name].length.sum() * WINDOW_S
+        assert layer.seconds.sum() * settled.days == pytest.approx(total)
+    assert town.network().minutes().sum() == pytest.approx(
+        2 * sum(layer.seconds.sum() for layer in town.layers) / 60, rel=1e-4
     )
-    assert random_town(1, 2).people == 2
 
 
-def test_in_a_town_households_catch_it_from_each_other():
-    town = random_town(2, 300)
-    courses = outbreaks(town.network(), Disease(2e-5, 1.0, 4.0), runs=20, seed=1)
-    home = {frozenset(pair) for pair in zip(town.layers[0].a.tolist(), town.layers[0].b.tolist(), strict=True)}
-    caught = [frozenset((source, who)) in home for course in courses for _, source, who in course.transmissions()]
-    assert np.mean(caught) > 0.5
+def test_every_contact_of_a_generated_town_is_in_its_window_once(settled):
+    network = every_contact(settled)
+    expected = {
+        (window, a, b)
+        for one in settled.layers.values()
+        for window, a, b in zip(*(column.tolist() for column in one.windows()), strict=True)
+    }
+    assert set(zip(network.window.tolist(), network.a.tolist(), network.b.tolist(), strict=True)) == expected
+    assert len(network.window) == len(expected)
+    assert (network.days, network.people) == (3, len(settled.home))
+
+
+def test_in_a_town_households_catch_it_from_each_other(settled):
+    courses = outbreaks(Town.of(settled).network(), Disease(5e-5, 1.0, 4.0), runs=40, seed=1)
+    shares = where(courses, settled)
+    same = [
+        settled.home[source] == settled.home[who]
+        for course in courses
+        for _, source, who in course.transmissions()
+    ]  # fmt: skip
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["household"] > 0.5
+    assert shares["household"] == pytest.approx(np.mean(same), abs=0.05)  # some of a home are of one class, too
+
+
+@pytest.mark.slow
+def test_the_command_compares_three_ways(capsys):
+    main(classes=1, secondary=0, wards=0, runs=2, days=20.0)
+    said = capsys.readouterr().out
+    assert all(row in said for row in ("every contact, ours", "daily means, ours", "daily means, starsim"))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +148,7 @@ def test_starsim_keeps_who_infected_whom_and_when():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("town", "disease", "count"),
-    [(crowd(50), MILD, 150), (random_town(1, 100), Disease(6e-5, 1.0, 3.0, stages=2), 150)],
+    [(crowd(50), MILD, 150), (generated(classes=3), Disease(6e-5, 1.0, 3.0, stages=2), 150)],
     ids=["crowd", "town"],
 )
 def test_starsim_and_our_engine_agree_in_small_steps(town, disease, count):
