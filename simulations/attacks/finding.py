@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 CONFIDENCE = 0.95
 
@@ -91,8 +91,8 @@ def best_advantage(ins: NDArray[np.float64], outs: NDArray[np.float64]) -> float
 
 def clopper_pearson(k: int, n: int, alpha: float) -> tuple[float, float]:
     """Exact one-sided bounds, each with confidence 1 - alpha, of a binomial rate (Clopper and Pearson 1934)."""
-    lower = 0.0 if k == 0 else float(beta.ppf(alpha, k, n - k + 1))
-    upper = 1.0 if k == n else float(beta.ppf(1 - alpha, k + 1, n - k))
+    lower = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
+    upper = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
     return lower, upper
 
 

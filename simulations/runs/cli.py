@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from simulations.runs.examples import examples
+
 if TYPE_CHECKING:
     from simulations.engine.workers import Backend
 
@@ -56,13 +58,6 @@ def run(
     Every point of a sweep and every seed is a run with a folder of its own. Equal settings and seed give equal bytes.
     Ctrl-C lets the round in hand finish and saves; --resume goes on.
     """
-    from simulations.engine.ray_workers import BadCluster  # noqa: PLC0415
-    from simulations.runs.experiment import BadExperiment  # noqa: PLC0415  (torch and Flower take seconds to import)
-    from simulations.runs.folder import BadRunFolder, RunFolder  # noqa: PLC0415
-    from simulations.runs.screen import RunScreen, summary  # noqa: PLC0415
-    from simulations.runs.series import RunFailed, carry_out_all, orders  # noqa: PLC0415
-    from simulations.runs.sweep import Sweep, examples  # noqa: PLC0415
-
     if listed or experiment is None:
         table = Table.grid(padding=(0, 2))
         for name, path in examples().items():
@@ -71,6 +66,13 @@ def run(
         if experiment is None and not listed:
             _fail(BAD_INPUT, "name an experiment: one of these, or a file of your own")
         raise typer.Exit
+    from simulations.engine.ray_workers import BadCluster  # noqa: PLC0415
+    from simulations.runs.experiment import BadExperiment  # noqa: PLC0415  (torch and Flower take seconds to import)
+    from simulations.runs.folder import BadRunFolder, RunFolder  # noqa: PLC0415
+    from simulations.runs.screen import RunScreen, summary  # noqa: PLC0415
+    from simulations.runs.series import RunFailed, carry_out_all, orders  # noqa: PLC0415
+    from simulations.runs.sweep import Sweep  # noqa: PLC0415
+
     trained_by = _backend(backend, ray_address, workers)
     try:
         sweep = Sweep.read(experiment, change or ())

@@ -11,10 +11,10 @@ import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from simulations.runs.examples import examples
 from simulations.runs.experiment import BadExperiment, Experiment
 
 MOST_RUNS = 10_000
@@ -81,12 +81,6 @@ class Sweep:
         if len({one.run_name for one in experiments}) < len(experiments):
             raise BadExperiment(f"{', '.join(map('.'.join, lists))}: two values of a list are one, as 1 and 1.0")
         return cls(tuple(experiments), tuple(".".join(key) for key, values in lists.items() if len(values) > 1))
-
-
-def examples() -> dict[str, Path]:
-    """The experiment files that come with the program, by name."""
-    folder = Path(str(resources.files("simulations.runs"))) / "examples"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def _path(source: str) -> Path:

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from simulations.experiments.questions import QUESTIONS, find, main, paired, table
 from simulations.report.drawing import LeftOut
 from simulations.report.runs import EPSILON, MECHANISM, Run, Setting
-from simulations.runs.sweep import Sweep, examples
+from simulations.runs.examples import examples
+from simulations.runs.sweep import Sweep
 
 NOISE = QUESTIONS["noise"]
 
