@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 Train = Callable[[State, NDArray[np.int64]], list[Answer]]
 
 
-class NotSimulated(NotImplementedError):
+class NotSimulated(RuntimeError):
     """A strategy asks for something that simulated nodes do not do; the message says what."""
 
 

@@ -13,6 +13,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -156,15 +157,13 @@ class Simulation:
 
     def _next(self) -> Row:
         self.round += 1
-        seeds = np.random.SeedSequence((self.settings.experiment.seed, ROUND, self.round)).generate_state(2)
-        random.seed(int(seeds[0]))  # what Flower's sampling draws from
-        np.random.seed(int(seeds[1]))
         before = model_of(self._arrays)
         answered = np.zeros(self.nodes, bool)
         grid = SimulatedGrid(self.nodes, lambda state, nodes: self._train(state, nodes, answered))
-        tasks = self._strategy.configure_train(self.round, self._arrays, ConfigRecord(), grid)
-        replies = grid.send_and_receive(tasks)
-        learnt = self._strategy.aggregate_train(self.round, replies)[0] if replies else None
+        with _chance_of((self.settings.experiment.seed, ROUND, self.round)):
+            tasks = self._strategy.configure_train(self.round, self._arrays, ConfigRecord(), grid)
+            replies = grid.send_and_receive(tasks)
+            learnt = self._strategy.aggregate_train(self.round, replies)[0] if replies else None
         if learnt is not None:
             self._arrays = ArrayRecord({name: Array(value) for name, value in model_of(learnt).items()})
         self._taken_part += answered
@@ -300,6 +299,20 @@ class Simulation:
 
     def _rng(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.settings.experiment.seed, stream, self.round])
+
+
+@contextmanager
+def _chance_of(seed: tuple[int, ...]) -> Iterator[None]:
+    """What strategies draw from (Flower's sampling is Python's `random`) is seeded, and the caller's is put back."""
+    callers = random.getstate(), np.random.get_state()
+    first, second = np.random.SeedSequence(seed).generate_state(2).tolist()
+    random.seed(first)
+    np.random.seed(second)
+    try:
+        yield
+    finally:
+        random.setstate(callers[0])
+        np.random.set_state(callers[1])
 
 
 def _strategy(settings: Experiment, nodes: int) -> tuple[Strategy, bool]:

@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -338,3 +339,13 @@ def test_a_checkpoint_that_is_damaged_says_what_to_do(tmp_path):
     one.folder.write_checkpoint(b"\x93nonsense")
     with pytest.raises(BadExperiment, match="checkpoint cannot be read"):
         carry_out(one)
+
+
+def test_the_chance_of_whoever_called_is_left_alone():
+    random.seed(5)
+    np.random.seed(6)
+    expected = random.random(), np.random.random()
+    random.seed(5)
+    np.random.seed(6)
+    simulated(experiment(2, strategy={"options": {"fraction_train": 0.5}}))
+    assert (random.random(), np.random.random()) == expected
