@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeGuard
 
 import flwr.serverapp.strategy as shipped
 from flwr.serverapp.strategy import Strategy
@@ -131,8 +131,7 @@ def _own_class(entry: EntryPoint) -> type[Strategy]:
 def _checked(said: str, found: object) -> type[Strategy]:
     if not _is_strategy(found):
         raise BadStrategy(f"{said} is none that can be made: it must be a complete subclass of Flower's Strategy")
-    kind: type[Strategy] = found  # type: ignore[assignment]
-    return kind
+    return found
 
 
 def _source(entry: EntryPoint) -> str:
@@ -140,5 +139,5 @@ def _source(entry: EntryPoint) -> str:
     return f"{entry.dist.name if entry.dist else 'a package'} ({entry.value})"
 
 
-def _is_strategy(found: object) -> bool:
+def _is_strategy(found: object) -> TypeGuard[type[Strategy]]:
     return isinstance(found, type) and issubclass(found, Strategy) and not inspect.isabstract(found)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib import resources
 
+from simulations.datasets.card import cards
 from simulations.report.runs import Run
 
 FIELDS = {
@@ -22,14 +21,12 @@ FIELDS = {
 
 def data_cards(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
     """A title and its facts for each data set; of one without a card, how many sites and examples it has."""
-    file = resources.files("simulations.datasets") / "cards.toml"
-    cards = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
     named = {run.data_name: run for run in reversed(runs)}
     result = list[tuple[str, list[tuple[str, str]]]]()
     for name, run in sorted(named.items()):
-        card = cards.get(name, {})
-        facts = [(title, str(card[field])) for field, title in FIELDS.items() if card.get(field)]
+        card = cards().get(name)
+        facts = [(title, getattr(card, field)) for field, title in FIELDS.items() if card is not None]
         counts = [(key, f"{value:,}" if isinstance(value, int) else str(value)) for key, value in run.data.items()]
         facts += [(key.capitalize().replace("_", " "), value) for key, value in counts if key != "name"]
-        result.append((f"{name}: {card['title']}" if "title" in card else name, facts))
+        result.append((name if card is None else f"{name}: {card.title}", facts))
     return result

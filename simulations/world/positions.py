@@ -19,15 +19,12 @@ from edge.store.slots import WINDOW_S
 from simulations.world.building import Building
 from simulations.world.episodes import Episodes, Ints
 from simulations.world.radio import RadioModel
+from simulations.world.seats import FACING_M, ROOM_M
 from simulations.world.timetables import ABSENT, PERIOD_WINDOWS
 
-ROOM_M = (8.0, 6.0)
 CORRIDOR_M = 2.0
 COMMON_M = (20.0, 12.0)
 ROOMS_A_ROW = 5
-FACING_M = (0.5, 1.5)
-"""SocioPatterns' badges hear each other, worn on the chest, within 1 to 1.5 m (Cattuto et al. 2010)."""
-
 WALK_M_S = 1.3
 STROLL_WINDOWS = 3
 """Somebody in the common room makes for another point every minute."""

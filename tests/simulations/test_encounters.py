@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from radios import PERFECT
 
 from edge.sensing.contacts import Contact
 from edge.sensing.sightings import Sighting
@@ -18,21 +19,8 @@ from simulations.experiments.encounters import bucket, enrolled, heard_by_all, t
 from simulations.experiments.fixed_nodes import in_rooms, in_zones
 from simulations.experiments.pair_days import Score, long_ones, true_minutes
 from simulations.world.generator import World
-from simulations.world.radio import WORN, RadioModel
+from simulations.world.radio import WORN
 from simulations.world.seats import Pairs, people_of, slots
-
-PERFECT = RadioModel(
-    power_dbm=-60.0,
-    exponent=0.0,
-    body_db=0.0,
-    clear_m=1.0,
-    wearer_db=0.0,
-    link_db=0.0,
-    window_db=0.0,
-    sensitivity_dbm=-127.0,
-    blur_db=0.0,
-    missed=0.0,
-)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from radios import PERFECT
 
 from edge.sensing.contacts import Contact, read_contacts
 from edge.store.slots import DAY_S
@@ -35,20 +36,7 @@ from simulations.experiments.outbreaks import main, measure
 from simulations.experiments.sensed import site_of
 from simulations.runs.folder import RunFolder
 from simulations.world.generator import World
-from simulations.world.radio import RadioModel
 
-PERFECT = RadioModel(
-    power_dbm=-60.0,
-    exponent=0.0,
-    body_db=0.0,
-    clear_m=1.0,
-    wearer_db=0.0,
-    link_db=0.0,
-    window_db=0.0,
-    sensitivity_dbm=-127.0,
-    blur_db=0.0,
-    missed=0.0,
-)
 SURE = Scenario(
     symptomatic_share=1.0, sensitivity=1.0, compliance=1.0, adoption=1.0, consent=1.0, cooperation=1.0
 )  # fmt: skip

@@ -9,8 +9,9 @@ from simulations.runs.data import open_scene
 from simulations.runs.experiment import DataTable, TaskTable
 from simulations.world.federate import federate
 from simulations.world.generator import World
-from simulations.world.positions import FACING_M, WALK_M_S, FloorPlan, heard, walk
+from simulations.world.positions import WALK_M_S, FloorPlan, heard, walk
 from simulations.world.radio import WALL
+from simulations.world.seats import FACING_M
 from simulations.world.timetables import ABSENT, PERIOD_WINDOWS
 from simulations.world.town import ADULT, CHILD, Town
 
