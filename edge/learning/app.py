@@ -119,6 +119,8 @@ def train_records(site: Site, message: Message, task: Task, config: ConfigRecord
         raise Refused(
             Refusal.BAD_TASK, "where noise is shared, a round is one step over all examples: no steps, no sampling-rate"
         )
+    if "lot-size" not in config:
+        raise Refused(Refusal.BAD_TASK, "lot-size is missing: give it, about how many examples a node has")
     plan = _made(RecordPlan, config, RECORD_KEYS)
     largest = terms.plan.weight_bound
     noise = _made(

@@ -135,14 +135,15 @@ class RecordPlan:
     """One round of distributed DP-SGD on a node: one step over all its examples. Everything here is public.
 
     Attributes:
+        lot_size: the public divisor, about how many examples a node has. It has no default, for a step is over all
+            of them: a divisor that is much smaller makes steps that are too long.
         clip_norm: C, bound of one example's gradient.
         learning_rate: of plain SGD on `clipped sum / lot_size`.
-        lot_size: the public divisor, about how many examples a node has.
     """
 
+    lot_size: int
     clip_norm: float = 0.3
     learning_rate: float = 1.0
-    lot_size: int = 16
 
     def __post_init__(self) -> None:
         for name in ("clip_norm", "learning_rate"):

@@ -49,8 +49,8 @@ class Approach:
 
     Attributes:
         mechanism: as `[privacy]` names it.
-        rates: learning rate by epsilon, chosen on `TUNING` and generated worlds; empty: the mechanism's own, and its
-            lot size.
+        rates: learning rate by epsilon, chosen on `TUNING` and generated worlds; empty: the mechanism's own.
+        lot_size: None: about how many examples a node of the data has.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Approach:
     strategy: str = "FedAvg"
     options: tuple[tuple[str, float], ...] = ()
     rates: tuple[tuple[float, float], ...] = ()
+    lot_size: int | None = None
 
 
 SHARED_RATES = ((1.0, 0.2), (2.0, 0.4), (4.0, 2.0), (8.0, 3.0))
@@ -69,9 +70,9 @@ LOCAL = Approach("local noise, tail mean, 10 rounds", "dp-sgd", 10, "TailAverage
 SHARED = Approach("shared noise, tail mean, 40 rounds", "shared-noise", 40, "TailAverage", rates=SHARED_RATES)
 APPROACHES = (
     Approach("no noise, FedAvg, 40 rounds", "none", 40, rates=((EPSILON, 0.3),)),
-    Approach("local noise, 10 rounds, as it comes", "dp-sgd", 10),
+    Approach("local noise, 10 rounds, lots of 16", "dp-sgd", 10, lot_size=16),
     LOCAL,
-    Approach("shared noise, 10 rounds, as it comes", "shared-noise", 10),
+    Approach("shared noise, 10 rounds, lots of 16", "shared-noise", 10, lot_size=16),
     Approach("shared noise, 10 rounds, own lot size", "shared-noise", 10, rates=((EPSILON, 1.0),)),
     Approach("shared noise, last model, 40 rounds", "shared-noise", 40, rates=SHARED_RATES),
     Approach("shared noise, momentum, 40 rounds", "shared-noise", 40, "FedAvgM", MOMENTUM, SHARED_RATES),
@@ -102,11 +103,14 @@ class Asked:
         }
         if approach.mechanism == "shared-noise":
             tables["secure_sum"] = {"bound": OUTSIDE, "min_cohort": card.sites}
+        train: dict[str, Any] = {}
         if approach.rates:
-            tables["train"] = {"learning-rate": dict(approach.rates)[self.epsilon]}
-            if approach.mechanism != "none":
-                tables["train"] |= {"clip-norm": CLIP_NORM, "lot-size": round(card.training / card.sites)}
-        return tables
+            train["learning-rate"] = dict(approach.rates)[self.epsilon]
+        if approach.mechanism != "none":
+            train["lot-size"] = approach.lot_size or round(card.training / card.sites)
+            if approach.rates:
+                train["clip-norm"] = CLIP_NORM
+        return tables | {"train": train}
 
 
 @dataclass(frozen=True, slots=True)

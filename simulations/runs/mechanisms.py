@@ -98,6 +98,8 @@ def _shared(settings: Experiment, task: Task, elements: int, code: FixedPoint, g
     protection = Protection.within(SHARED_NOISE, unit, privacy.epsilon, privacy.delta, rounds, cohort)
     training: LocalTraining
     if unit == RECORD:
+        if "lot_size" not in given:
+            raise BadExperiment("train.lot-size: shared-noise of a record needs it, about how many examples a node has")
         record = RecordPlan(**_only(given, RECORD_KEYS, "shared-noise of a record"))
         noise = record.noise(protection, task.unit, task.unit_examples)
         step = DpSgdPlan(0.0, record.clip_norm, learning_rate=record.learning_rate, lot_size=record.lot_size)

@@ -145,9 +145,14 @@ def test_plans_that_make_no_sense_are_refused_before_anything_is_charged(federat
     assert all(site.ledger.entries() == [] for site in sites)
 
 
-def test_a_table_without_noise_is_refused(federation, sites):
-    with pytest.raises(Refused, match="needs a noise-multiplier"):
-        summed_round(federation, sites, {k: v for k, v in CONFIG.items() if k != "noise-multiplier"})
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [("noise-multiplier", "needs a noise-multiplier"), ("lot-size", "lot-size is missing: give it")],
+)
+def test_a_table_that_leaves_out_what_has_no_default_is_refused(federation, sites, missing, says):
+    with pytest.raises(Refused, match=says):
+        summed_round(federation, sites, {k: v for k, v in CONFIG.items() if k != missing})
+    assert sites[0].ledger.entries() == []
 
 
 def test_a_model_that_is_not_finite_is_refused(federation, sites):

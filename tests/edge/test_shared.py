@@ -19,7 +19,7 @@ from privacy.secure_sum.fixed_point import FixedPoint
 CODE = FixedPoint(bound=8.0, bits=32, most=11)
 PROTECTION = Protection(SHARED_NOISE, RECORD, 4.0, 11)
 LOGS = st.dictionaries(st.integers(20, 40), st.floats(0, 500, width=32), min_size=1, max_size=14)
-PLANS = st.builds(RecordPlan, st.floats(0.05, 2), st.floats(0.1, 2), st.integers(8, 100))
+PLANS = st.builds(RecordPlan, st.integers(8, 100), st.floats(0.05, 2), st.floats(0.1, 2))
 
 
 def crowding(seed):
@@ -67,7 +67,7 @@ def test_what_an_example_adds_does_not_hang_on_the_others(some, more, seed):
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
     x, y = torch.randn(some + more, 3), torch.randn(some + more)
-    plan, names = RecordPlan(), list(model.state_dict())
+    plan, names = RecordPlan(16), list(model.state_dict())
     noise = plan.noise(PROTECTION, "slot", 2)
 
     def added(rows):
@@ -82,7 +82,7 @@ def test_what_an_example_adds_does_not_hang_on_the_others(some, more, seed):
 def test_arrays_stand_in_the_order_that_the_sum_has():
     torch.manual_seed(1)
     model, x, y = nn.Linear(3, 1), torch.randn(5, 3), torch.randn(5)
-    plan = RecordPlan()
+    plan = RecordPlan(16)
     noise = plan.noise(PROTECTION, "slot", 2)
 
     def loss(prediction, target):
@@ -161,4 +161,4 @@ def test_a_table_that_names_no_mechanism_is_local_dp_sgd_and_one_that_names_no_u
 )
 def test_a_plan_that_makes_no_sense_is_refused(wrong, why):
     with pytest.raises(ValueError, match=why):
-        RecordPlan(**wrong)
+        RecordPlan(**{"lot_size": 16} | wrong)

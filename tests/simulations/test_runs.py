@@ -317,7 +317,11 @@ def test_layers_that_stay_at_home_are_judged_site_by_site():
         ({"privacy": {"epsilon": 1e-12, "delta": 1e-12}}, r"privacy\.epsilon: "),
         ({"secure_sum": {"bound": 1.0, "bits": 16}}, r"secure_sum\.bits: 16 bits leave"),
         (
-            {"privacy": {"mechanism": "shared-noise"}, "secure_sum": {"bound": 1e9}},
+            {"privacy": {"mechanism": "shared-noise"}, "secure_sum": SUM},
+            r"train\.lot-size: shared-noise of a record needs it, about how many examples a node has",
+        ),
+        (
+            {"privacy": {"mechanism": "shared-noise"}, "train": {"lot-size": 9}, "secure_sum": {"bound": 1e9}},
             r"secure_sum\.bound: clip norm .* is below one step of the sum's code",
         ),
     ],
