@@ -4,7 +4,9 @@
 
 A strategy that averages needs one sum over everybody. One that takes replies apart is given each group's: single nodes
 where nothing hides them, the groups of a secure sum where one does. Coding and sums are a secure sum's own
-(`privacy.secure_sum`) without its masks, which cancel: what comes out is the same to the bit.
+(`privacy.secure_sum`) without its masks, which cancel: of the same updates comes the same sum to the bit. Where nodes
+share the noise of a record, a node codes each example's gradient, and here its whole update is coded at once: they are
+half a step of the code apart for each example at most.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ class Updates:
             most = self.noise.bound(code) * (1 - SLACK)
             norms = np.linalg.norm(steps, axis=1, keepdims=True)
             steps = np.where(norms > most, np.trunc(steps * (most / np.maximum(norms, 1))), steps)
-        # Rounded normal numbers for a discrete Gaussian of thousands of steps: nobody can tell them apart.
+        # Rounded normal numbers in the place of a discrete Gaussian: their variance is a twelfth of a step^2 larger.
         random = np.random.default_rng([*self.seed, place])
         noised: NDArray[np.float64] = steps + np.rint(random.normal(0, self.noise.sigma(code), steps.shape))
         return noised
