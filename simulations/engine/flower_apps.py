@@ -130,7 +130,7 @@ def simulate(
         server,
         client_app(stores),
         stores.nodes,
-        backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
+        backend_config={"init_args": {"address": "local"}, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
     )
     return {name: array.numpy() for name, array in results[0].arrays.items()}
 

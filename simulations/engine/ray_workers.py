@@ -212,17 +212,23 @@ def _ray() -> ModuleType:
 
 
 def _connect(ray: ModuleType, address: str) -> None:
-    at = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    if at != "auto":
-        _listens(at)
+    at = _found(ray) if address == "auto" else address
+    _listens(at)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=at, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError) as why:
+        raise BadCluster(f"the Ray cluster at {at!r} does not take us: {why}") from why
+
+
+def _found(ray: ModuleType) -> str:
+    """Where `ray.init` would look; what is there may have ended since."""
+    try:
+        found: str = os.environ.get("RAY_ADDRESS") or ray._private.services.canonicalize_bootstrap_address("auto")
     except ConnectionError as why:
         raise BadCluster(
-            f"no Ray cluster at {address!r}: start one with `ray start --head`, or give the HOST:PORT of its head"
+            "no Ray cluster runs here: start one with `ray start --head`, or give the HOST:PORT of its head"
         ) from why
-    except RuntimeError as why:
-        raise BadCluster(f"the Ray cluster at {address!r} does not take us: {why}") from why
+    return found
 
 
 def _listens(address: str) -> None:

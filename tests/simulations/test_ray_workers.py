@@ -173,13 +173,22 @@ def test_the_command_says_which_cluster_is_not_there_and_writes_nothing(tmp_path
     assert (alone.exit_code, "add --backend ray" in alone.stderr) == (3, True)
 
 
-def test_no_cluster_no_ray_and_no_address_are_told_apart(cohort, monkeypatch):
+def test_no_cluster_no_ray_and_no_address_are_told_apart(cohort, monkeypatch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(BadCluster, match=f"no Ray cluster at '{address}'.*ray start --head"):
+    with pytest.raises(BadCluster, match=f"^no Ray cluster at '{address}'.*ray start --head"):
         Engine(TASK, cohort, workers=RayCluster(address))
     monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(BadCluster, match=f"no Ray cluster at '{address}'"):
+    with pytest.raises(BadCluster, match=f"^no Ray cluster at '{address}'"):
+        Engine(TASK, cohort, workers=RayCluster())
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)  # of heads that other tests run meanwhile
+    with pytest.raises(BadCluster, match=r"^no Ray cluster runs here: start one"):
+        Engine(TASK, cohort, workers=RayCluster())
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(address)  # as a head leaves it that is killed
+    with pytest.raises(BadCluster, match=r"^no Ray cluster at .*refused.*ray start --head"):
         Engine(TASK, cohort, workers=RayCluster())
     with pytest.raises(BadCluster, match="HOST:PORT or auto, got 'elsewhere'"):
         Engine(TASK, cohort, workers=RayCluster("elsewhere"))

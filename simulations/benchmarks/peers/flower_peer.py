@@ -73,5 +73,5 @@ if __name__ == "__main__":
         server_app=server,
         client_app=client,
         num_supernodes=NODES,
-        backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0}},
+        backend_config={"init_args": {"address": "local"}, "client_resources": {"num_cpus": 1, "num_gpus": 0}},
     )
