@@ -26,6 +26,7 @@ def test_sealing_is_a_part_of_storing(tmp_path):
 def test_five_thousand_frames_a_second_take_a_tenth_of_a_core_and_less_than_45_mb(tmp_path):
     needs = listen(Load(devices=500, frames_per_s=5_000, seconds=15), tmp_path)
     assert needs.heard >= 5_000 * 60
-    assert needs.stored == 500 * 3
+    # Of the window in which it begins as many as are heard of it: all, unless it ends within a tenth of a second.
+    assert 500 * 2 < needs.stored <= 500 * 3
     assert needs.core_share < 0.10
     assert needs.peak_bytes < 45e6
