@@ -176,18 +176,18 @@ def run_engine(settings: EngineSettings, folder: Path, say: Callable[[str], None
         plain, private = PlainTraining(PlainPlan(1, BATCH, RATE, shuffled=False)), PrivateTraining(PRIVATE)
         after = engine.mean(start, plain, (0,))
         ways = [
-            Way("Jaga", partial(_ours, engine, start, plain), 20, settings.nodes),
-            Way("Jaga, DP-SGD", partial(_ours, engine, start, private), 10, settings.nodes),
-            Way("torch.func.vmap", partial(_vmapped, start, cohort), 5, settings.nodes),
+            Way("Jaga", partial(_ours, engine, start, plain), 200, settings.nodes),
+            Way("Jaga, DP-SGD", partial(_ours, engine, start, private), 50, settings.nodes),
+            Way("torch.func.vmap", partial(_vmapped, start, cohort), 50, settings.nodes),
             Way(
                 "loop over Opacus, DP-SGD",
                 partial(_opacus, start, cohort, settings.opacus_nodes),
-                1,
+                5,
                 settings.opacus_nodes,
             ),
         ]
         _same("torch.func.vmap", _vmap_round(start, cohort), after)
-        for name, module, rounds in (("pfl", "pfl_peer", 1), ("Flower simulation", "flower_peer", 1)):
+        for name, module, rounds in (("pfl", "pfl_peer", 3), ("Flower simulation", "flower_peer", 1)):
             if settings.peers is not None:
                 say(f"starting {name}")
                 peer = stack.enter_context(_peer(settings.peers, module, settings.nodes, folder))
