@@ -76,8 +76,8 @@ def advantage(right: int, tries: int) -> float:
 
 
 def chance(tries: int) -> float:
-    """The advantage that a coin has in one of a thousand runs."""
-    return 2 * 3.3 * math.sqrt(0.25 / tries)
+    """The advantage that a coin has in one of a million runs: an audit that is run daily must not cry wolf."""
+    return 2 * 4.75 * math.sqrt(0.25 / tries)
 
 
 def best_advantage(ins: NDArray[np.float64], outs: NDArray[np.float64]) -> float:

@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta
+from scipy.stats import beta, binom
 from typer.testing import CliRunner
 
 from privacy.accounting.composition import gaussian_epsilon
 from simulations.attacks import auditing
 from simulations.attacks.auditing import audits
-from simulations.attacks.finding import Audit, Finding, advantage, audited_epsilon, best_advantage, clopper_pearson
+from simulations.attacks.finding import (
+    Audit,
+    Finding,
+    advantage,
+    audited_epsilon,
+    best_advantage,
+    chance,
+    clopper_pearson,
+)
 from simulations.attacks.groups import groups
 from simulations.attacks.inversion import inversion
 from simulations.attacks.membership import membership, properties
@@ -66,7 +74,7 @@ def test_an_active_leader_gets_a_node_from_a_helper_without_rules_and_nothing_fr
 
 
 def test_curious_parties_learn_nothing_that_is_not_theirs(tmp_path):
-    for one in parties(1, 60, tmp_path):
+    for one in parties(1, 125, tmp_path):
         assert one.held, one
 
 
@@ -77,7 +85,7 @@ def test_an_example_is_read_from_a_clear_update_and_hardly_from_any_other():
 
 
 def test_membership_and_properties_are_told_without_noise():
-    for one in (*membership(1, 90), *properties(1, 120)):
+    for one in (*membership(1, 180), *properties(1, 120)):
         assert one.works, one
         assert one.protected < one.without
 
@@ -107,5 +115,7 @@ def test_the_command_prints_one_table_and_refuses_an_attack_that_it_does_not_kno
     assert CliRunner().invoke(app, ["attack", "all", "--only", "magic"]).exit_code == 3
 
 
-def test_chance_is_what_a_coin_has():
+@pytest.mark.parametrize("tries", [60, 125, 600, 3000])
+def test_a_coin_is_beyond_chance_in_less_than_one_of_a_million_runs(tries):
     assert math.isclose(advantage(3, 4), 0.5)
+    assert 1e-7 < binom.sf(tries * (1 + chance(tries)) / 2, tries, 0.5) < 1e-6
