@@ -212,7 +212,9 @@ def _ray() -> ModuleType:
 
 
 def _connect(ray: ModuleType, address: str) -> None:
-    at = _found(ray) if address == "auto" else address
+    at = os.environ.get("RAY_ADDRESS") or address if address == "auto" else address
+    if at == "auto":
+        at = _found(ray)
     _listens(at)
     try:
         ray.init(address=at, log_to_driver=False, logging_level=logging.ERROR)
@@ -223,7 +225,7 @@ def _connect(ray: ModuleType, address: str) -> None:
 def _found(ray: ModuleType) -> str:
     """Where `ray.init` would look; what is there may have ended since."""
     try:
-        found: str = os.environ.get("RAY_ADDRESS") or ray._private.services.canonicalize_bootstrap_address("auto")
+        found: str = ray._private.services.canonicalize_bootstrap_address("auto")
     except ConnectionError as why:
         raise BadCluster(
             "no Ray cluster runs here: start one with `ray start --head`, or give the HOST:PORT of its head"

@@ -184,8 +184,10 @@ def test_no_cluster_no_ray_and_no_address_are_told_apart(cohort, monkeypatch, tm
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)  # of heads that other tests run meanwhile
-    with pytest.raises(BadCluster, match=r"^no Ray cluster runs here: start one"):
-        Engine(TASK, cohort, workers=RayCluster())
+    for said in ("", "auto"):
+        monkeypatch.setenv("RAY_ADDRESS", said)
+        with pytest.raises(BadCluster, match=r"^no Ray cluster runs here: start one"):
+            Engine(TASK, cohort, workers=RayCluster())
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text(address)  # as a head leaves it that is killed
     with pytest.raises(BadCluster, match=r"^no Ray cluster at .*refused.*ray start --head"):
