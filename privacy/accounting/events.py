@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-SCHEMA_VERSION = 2
-READABLE = (1, 2)
-"""In version 1 events named no unit."""
+SCHEMA_VERSION = 3
+READABLE = (1, 2, 3)
+"""In version 1 events named no unit, before version 3 they did not say what a day moves."""
 MOST_EXAMPLES_PER_UNIT = 64
 ANY = ""
 """The unit of an event that names none: it counts against every unit."""
@@ -37,6 +37,8 @@ class SampledGaussian(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
         steps: how many times the mechanism ran, at least 1.
         examples_per_unit: the most examples that draw on one unit; each is sampled on its own.
         unit: name of the privacy unit.
+        day_units: the most that everything of one day at this node moves the sum, over the most that one unit does; 0
+            if the unit says nothing about persons who come and go (a calibration walk).
     """
 
     noise_multiplier: float
@@ -44,6 +46,7 @@ class SampledGaussian(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
     steps: int
     examples_per_unit: int = 1
     unit: str = ANY
+    day_units: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.noise_multiplier) and self.noise_multiplier >= 0):
@@ -54,6 +57,7 @@ class SampledGaussian(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
             raise ValueError(f"steps {self.steps} is below 1; leave an event that did not happen out")
         if not 1 <= self.examples_per_unit <= MOST_EXAMPLES_PER_UNIT:
             raise ValueError(f"examples_per_unit {self.examples_per_unit} is not in 1..{MOST_EXAMPLES_PER_UNIT}")
+        _check_day_units(self.day_units)
 
 
 class SharedGaussian(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="mechanism"):
@@ -67,6 +71,7 @@ class SharedGaussian(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
         contributors: nodes whose noise is counted on.
         dimension: elements of the sum.
         unit: name of the privacy unit.
+        day_units: as in `SampledGaussian`.
     """
 
     sensitivity: float
@@ -74,6 +79,7 @@ class SharedGaussian(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     contributors: int
     dimension: int
     unit: str = SITE
+    day_units: float = 0.0
 
     def __post_init__(self) -> None:
         if not (0 < self.sensitivity < math.inf and 0 < self.noise_std < math.inf):
@@ -82,6 +88,7 @@ class SharedGaussian(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
             )
         if self.contributors < 1 or self.dimension < 1:
             raise ValueError(f"contributors {self.contributors} and dimension {self.dimension} must be at least 1")
+        _check_day_units(self.day_units)
 
     @property
     def rho(self) -> float:
@@ -96,6 +103,11 @@ class SharedGaussian(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
 
 Event = SampledGaussian | SharedGaussian
+
+
+def _check_day_units(day_units: float) -> None:
+    if not 0 <= day_units < math.inf:
+        raise ValueError(f"day_units {day_units} is not a finite number from 0 up")
 
 
 def counts_for(event: Event, unit: str) -> bool:

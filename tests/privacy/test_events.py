@@ -44,8 +44,8 @@ def test_a_number_that_means_nothing_is_quoted(numbers, complaint):
 
 
 def test_events_of_a_newer_version_are_not_guessed_at():
-    with pytest.raises(UnreadableEvents, match="version 3, this software reads"):
-        decode_events(b'{"version":3,"events":[],"charge":"unknown"}')
+    with pytest.raises(UnreadableEvents, match="version 4, this software reads"):
+        decode_events(b'{"version":4,"events":[],"charge":"unknown"}')
 
 
 @pytest.mark.parametrize(
