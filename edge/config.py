@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from edge.keys.rotation import finish
 from edge.keys.wrapped import WrappedKey
 from edge.lan import LocalUrl
+from edge.learning.bounds import Allowed
+from edge.learning.protocol import JAGA_APP
 from edge.page.address import Listen
 from edge.store.database import KEY_BYTES
 from privacy.accounting.ledger import Budget, Limit
@@ -301,9 +303,16 @@ class PageTable(_Table):
 
 
 class LearningTable(_Table):
-    """`[learning]`: the Flower app that trains here, and how long an idle trainer keeps its memory."""
+    """`[learning]`: the Flower app that trains here, and how long an idle trainer keeps its memory.
 
-    app: str = "edge.learning.app:app_for"
+    `speed` is how many times as fast this machine is as a Raspberry Pi Zero 2 W. Answers leave at a time that follows
+    from the task and this number; what is not learnt by then is not learnt. `hold_answers = false` sends them when they
+    are ready, so that their time says how many records there are: for a laboratory.
+    """
+
+    app: str = JAGA_APP
+    speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    hold_answers: bool = True
     linger_s: Annotated[float, Field(ge=0)] = 20.0
     threads: Annotated[int, Field(ge=1)] = 1
     timeout_s: Annotated[float, Field(gt=0)] = 3600.0
@@ -317,6 +326,18 @@ class UnitTable(_Table):
 
     epsilon: Annotated[float, Field(gt=0)]
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+
+
+class AllowTable(_Table):
+    """`[privacy.allow]`: which tasks, mechanisms and privacy units may run here. A task of another package is added by
+    name."""
+
+    tasks: tuple[str, ...] = Allowed().tasks
+    mechanisms: tuple[Literal["dp-sgd", "shared-noise"], ...] = ("dp-sgd", "shared-noise")
+    units: tuple[Literal["record", "day", "site"], ...] = ("record", "day", "site")
+
+    def allowed(self) -> Allowed:
+        return Allowed(self.tasks, self.mechanisms, self.units)
 
 
 class PrivacyTable(_Table):
@@ -335,6 +356,7 @@ class PrivacyTable(_Table):
     helper_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     min_cohort: Annotated[int, Field(ge=2)] = 3
     units: dict[Annotated[str, Field(pattern=r"^[a-z]{1,32}$")], UnitTable] = {}
+    allow: AllowTable = AllowTable()
 
     def budget(self) -> Budget:
         units = {name: Limit(unit.epsilon, unit.delta) for name, unit in self.units.items()}

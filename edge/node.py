@@ -132,6 +132,7 @@ class Node:
         self._courier = self._make_courier()
         self._flush_at = 0.0
         self._housekeeping_at = 0.0
+        self._training_trouble = ""
 
     def run(self) -> None:
         """Work until `stop`."""
@@ -220,8 +221,13 @@ class Node:
         return make
 
     def _health(self) -> dict[str, tuple[State, str]]:
-        """How those parts are that are no processes, each with a word for a technician."""
-        return {"node": ("well", ""), "broker": ("well" if self.link.connected else "waiting", "")}
+        """Health of the parts that are not supervised processes, with a short message for a technician."""
+        trouble = self._training_trouble
+        return {
+            "node": ("well", ""),
+            "broker": ("well" if self.link.connected else "waiting", ""),
+            "training": ("trouble", f"the last answer held noise alone: {trouble}") if trouble else ("well", ""),
+        }
 
     def _do(self, item: InboxItem) -> None:
         try:
@@ -238,9 +244,10 @@ class Node:
             detail = f"{attempts - 1} attempts did not finish"
             response, arrays = Response(refusal=Refusal.GAVE_UP, detail=detail), NO_ARRAYS
         else:
-            response, arrays = self._train(opened)
+            response, arrays = self._train(opened, noise_only=attempts > 1)
             if response.refusal is Refusal.NO_HELPER and self._stopping.is_set():
                 return  # the helper may be there when this node is again
+        self._training_trouble = response.trouble
         refusal, reply = self._release(opened, response, arrays)
         traffic = self.link.traffic()
         log.info(
@@ -265,8 +272,13 @@ class Node:
             raise TypeError(f"the inbox holds a {envelope.header.kind}, not a task")
         return OpenTask(envelope.header, body)
 
-    def _train(self, opened: OpenTask) -> tuple[Response, memoryview]:
-        """What came of the task, and the packed arrays of its reply."""
+    def _train(self, opened: OpenTask, *, noise_only: bool) -> tuple[Response, memoryview]:
+        """What came of the task, and the packed arrays of its reply.
+
+        Args:
+            noise_only: an earlier attempt was interrupted. Jaga's own app then reads no record any more, so that the
+                task costs what it would have cost.
+        """
         task, learning = opened.task, self._config.learning
         arrays: bytes | memoryview = NO_ARRAYS
         left_s = opened.header.expires_at - time.time()
@@ -283,8 +295,10 @@ class Node:
             encoding=Encoding(task.encoding),
             context=None if state is None else memoryview(state),
             helper=self._seeds.party,
+            noise_only=noise_only,
+            seconds=min(left_s, learning.timeout_s),
         )
-        answer = self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
+        answer = self.trainer.run(request, arrays, request.seconds)
         if answer[0].refusal is not Refusal.NO_HELPER or request.helper is not None:
             return answer
         try:  # nothing was trained or spent yet: the trainer looks at the terms first
@@ -292,8 +306,8 @@ class Node:
         except NoHelper as why:
             return Response(refusal=Refusal.NO_HELPER, detail=str(why)), NO_ARRAYS
         left_s = opened.header.expires_at - time.time()
-        request = msgspec.structs.replace(request, helper=helper.party)
-        return self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
+        request = msgspec.structs.replace(request, helper=helper.party, seconds=min(left_s, learning.timeout_s))
+        return self.trainer.run(request, arrays, request.seconds)
 
     def _release(self, opened: OpenTask, response: Response, arrays: memoryview) -> tuple[Refusal | None, OutboxItem]:
         """Through the gate and into the outbox, in one transaction: all of it happened, or none."""
@@ -344,6 +358,9 @@ class Node:
             node_config=config.learning.node_config,
             only_masked=self._only_masked,
             min_cohort=config.privacy.min_cohort,
+            allowed=config.privacy.allow.allowed(),
+            speed=config.learning.speed,
+            hold_answers=config.learning.hold_answers,
             units={name: (unit.epsilon, unit.delta) for name, unit in config.privacy.units.items()},
         )
 

@@ -5,15 +5,19 @@ A frame is two lengths, a msgpack head, and bulk: the arrays, which go from memo
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
+from edge.learning.bounds import Allowed
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import Encoding, Refusal
 from privacy.secure_sum.exchange import Part
 
+JAGA_APP = "edge.learning.app:app_for"
+"""Value of `[learning] app` for Jaga's own, which answers whatever the records are."""
 LENGTHS = struct.Struct(">QQ")
 PIPE_BYTES = 1 << 20
 """Of each pipe, where the kernel allows: an array crosses in fewer turns of the two processes."""
@@ -29,6 +33,9 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         only_masked: refuse what is not part of a secure sum.
         min_cohort: of how many nodes a secure sum is at least.
         units: epsilon and delta of single privacy units, where they are not the node's own.
+        allowed: what the node's owner allows.
+        speed: of this machine over a Raspberry Pi Zero 2 W; the time of an answer follows from it.
+        hold_answers: give an answer when its time has come, not when it is ready.
     """
 
     database: str
@@ -43,6 +50,9 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     only_masked: bool = False
     min_cohort: int = 3
     units: dict[str, tuple[float, float]] = {}
+    allowed: Allowed = Allowed()
+    speed: float = 1.0
+    hold_answers: bool = True
 
     @property
     def budget(self) -> Budget:
@@ -55,6 +65,9 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         helper: the second aggregator that the node would seal a seed to; None where it trusts none now.
+        noise_only: answer without reading a record. An earlier attempt at this task was interrupted; what it read is
+            paid for, and nothing is read again.
+        seconds: until the task expires.
     """
 
     flower: memoryview
@@ -62,6 +75,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoding: Encoding
     context: memoryview | None
     helper: str | None = None
+    noise_only: bool = False
+    seconds: float = math.inf
 
 
 class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +102,8 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What came of it: a reply and the app's new state, or a refusal. The packed arrays are its bulk.
 
-    `detail` stays on the node.
+    `detail` says more about a refusal, and depends on no record. `trouble` says why an answer holds noise alone, and
+    may depend on records: it is for the node's encrypted store, and for no log.
     """
 
     flower: memoryview = memoryview(b"")
@@ -96,6 +112,7 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refusal: Refusal | None = None
     detail: str = ""
     masked: Masked | None = None
+    trouble: str = ""
 
 
 def write_frame(stream: BinaryIO, frame: msgspec.Struct, bulk: bytes | memoryview = b"") -> None:

@@ -93,6 +93,7 @@ def checks(facts: Facts, settings: Settings, speech: Speech) -> list[Check]:
         inspection.part("sensing"),
         inspection.node(),
         inspection.part("broker"),
+        inspection.part("training"),
         inspection.tracing(),
         inspection.disk(),
         inspection.retention(),

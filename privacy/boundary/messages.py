@@ -75,6 +75,7 @@ class Refusal(StrEnum):
     UNACCOUNTED = "app keeps no privacy ledger, and this node demands one"
     UNDECLARED = "records of this node may not be used so"
     UNKNOWN_TASK = "task not installed on this node"
+    NOT_ALLOWED = "task, mechanism or unit not allowed by this node's owner"
     BAD_TASK = "task configuration not acceptable to this node"
     TRAINING_FAILED = "training failed on the node"
     GAVE_UP = "training was interrupted too often"
