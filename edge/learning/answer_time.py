@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 CLASSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 3600.0)
 """Seconds from the charge in the ledger to the answer."""
-READING_S = 5.0
+READING_S = 4.5
 """To open the store and read one record lifetime of a busy site, on the reference machine."""
 PASS_S = 5e-3
 """One pass through a small model, forward and backward."""
