@@ -73,12 +73,16 @@ class CentreDouble:
         config: dict | None = None,
         message_type: str = "train",
         terms: SumTerms | None = None,
+        model: dict[str, np.ndarray] | None = None,
         **changes: object,
     ):
         """A task's header and payload; its arrays are published as it is made. With `terms` it is part of a sum."""
         header = self.header(Kind.TASK, party, **changes)
         content = RecordDict(
-            {"arrays": ArrayRecord({"w": Array(np.zeros(9, np.float32))}), "config": ConfigRecord(config or {})}
+            {
+                "arrays": ArrayRecord({k: Array(v) for k, v in (model or {"w": np.zeros(9, np.float32)}).items()}),
+                "config": ConfigRecord(config or {}),
+            }
         )
         if terms is not None:
             content[TERMS] = ConfigRecord(terms.fields())
