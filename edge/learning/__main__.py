@@ -16,6 +16,7 @@ import structlog
 from edge.learning.protocol import Masked, Request, Response, Workplace, read_frame, write_frame
 from edge.learning.site import Refused, Site
 from edge.store.database import Database
+from edge.store.trusted_clock import TrustedClock
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary import flower
 from privacy.boundary.arrays import BadArrays, arrays_of, pack, unpack
@@ -128,7 +129,8 @@ def serve(requests: BinaryIO, responses: BinaryIO) -> None:
     workplace, _ = opening
     torch.set_num_threads(workplace.threads)
     connection = Database(Path(workplace.database), workplace.key).connect()
-    site = Site(connection, PrivacyLedger(connection, workplace.budget), workplace.min_cohort)
+    ledger = PrivacyLedger(connection, workplace.budget, TrustedClock(connection).now)
+    site = Site(connection, ledger, workplace.min_cohort)
     app = load_app(workplace.app, site)
     while (frame := read_frame(requests, Request)) is not None:
         response, packed = answer(app, workplace, *frame)

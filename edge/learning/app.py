@@ -67,7 +67,7 @@ def app_for(site: Site) -> ClientApp:
         plan = _plan(config)
         events = plan.events(task.unit_examples, task.unit) + plan.metrics_events(task.unit)
         entry = _reserve(site, message, events, TRAIN.of(task))
-        examples = _examples(site, task)
+        examples = _examples(site, task, entry)
         model = _model(task, message)
         metrics = _metrics(task, model, examples, plan)
         try:
@@ -84,7 +84,7 @@ def app_for(site: Site) -> ClientApp:
         config = _config(message)
         task, plan = _task(config), _plan(config)
         entry = _reserve(site, message, plan.metrics_events(task.unit), EVALUATE.of(task))
-        metrics = _metrics(task, _model(task, message), _examples(site, task), plan)
+        metrics = _metrics(task, _model(task, message), _examples(site, task, entry), plan)
         site.ledger.spend(entry)
         metrics["epsilon"] = site.ledger.epsilon()
         return Message(RecordDict({"metrics": metrics}), reply_to=message)
@@ -102,7 +102,7 @@ def train_site(site: Site, message: Message, task: Task, config: ConfigRecord, p
     noise = _made(partial(SharedNoise, protection.noise_multiplier, cohort=protection.cohort), config, NOISE_KEYS)
     model = _model(task, message)
     entry = _reserve_shared(site, message, task, noise, terms)
-    examples = _examples(site, task)
+    examples = _examples(site, task, entry)
     state = train_plainly(model, examples.x, examples.y, task.loss, plan)
     NOISE_WANTED.set(noise)
     return _shared_reply(site, entry, message, {name: Array(values) for name, values in state.items()})
@@ -130,7 +130,7 @@ def train_records(site: Site, message: Message, task: Task, config: ConfigRecord
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
         raise Refused(Refusal.BAD_MODEL, "a parameter of the model is not finite; ask for a good start model")
     entry = _reserve_shared(site, message, task, noise, terms)
-    examples, arrays = _examples(site, task), dict(next(iter(message.content.array_records.values())).items())
+    examples, arrays = _examples(site, task, entry), dict(next(iter(message.content.array_records.values())).items())
     code = terms.plan.code
     NOISE_WANTED.set(summed_examples(model, examples.x, examples.y, task.loss, plan, noise, code, list(arrays)))
     return _shared_reply(site, entry, message, arrays)
@@ -208,9 +208,10 @@ EVALUATE = _Kind("evaluate", (Mechanism.NOISED_METRICS,))
 SHARED = _Kind("train", (Mechanism.SHARED_NOISE,))
 
 
-def _examples(site: Site, task: Task) -> Examples:
+def _examples(site: Site, task: Task, entry: int) -> Examples:
+    reserved_at = next(one.reserved_at for one in site.ledger.entries() if one.number == entry)
     with reading_only(site.connection, task.sources):
-        records = task.read(site.connection)
+        records = task.read(site.connection, reserved_at - site.ledger.budget.record_lifetime_s, reserved_at)
     return task.examples(records)
 
 

@@ -36,14 +36,14 @@ SIGHTINGS = Table(
         _heard("window_index", "time, in windows of 20 s", "waktu, per jendela 20 detik"),
         _heard("identifier", "rotating identifier, under its day's key", "pengenal berganti, terenkripsi kunci harian"),
         Column("receiver", Text("which radio heard it", "radio yang mendengar"), Category.SPECIFIC),
-        Column("guessed", Text("dated by a clock not yet set", "waktu berasal dari jam yang belum disetel")),
+        _listened("guessed", "dated by a clock not yet set", "waktu berasal dari jam yang belum disetel"),
         _heard("frames", "how often it was heard", "berapa kali terdengar"),
         _heard("rssi_sum", "loudness", "kuat sinyal"),
         Column("rssi_square_sum", Text("loudness", "kuat sinyal"), Category.SPECIFIC),
         Column("rssi_min", Text("loudness", "kuat sinyal"), Category.SPECIFIC),
         Column("rssi_max", Text("loudness", "kuat sinyal"), Category.SPECIFIC),
         Column("metadata", Text("encrypted transmit power", "daya pancar terenkripsi"), Category.SPECIFIC),
-        Column("logged_at", Text("when it was stored", "waktu disimpan"), Category.SPECIFIC),
+        _heard("logged_at", "when it was stored", "waktu disimpan"),
     ),
 )
 DAY_KEYS = Table(
@@ -140,6 +140,7 @@ CALIBRATION_SESSIONS = Table(
         _listened("adapter", "which radio", "radio"),
         _listened("transmitter", "which transmitter", "pemancar"),
         _listened("started_at", "when", "kapan"),
+        _listened("logged_at", "when it was stored", "waktu disimpan"),
     ),
 )
 CALIBRATION_STEPS = Table(

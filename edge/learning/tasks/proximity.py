@@ -59,7 +59,7 @@ Unit = Sequence[Observation]
 
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "calibration_sessions": ("id", "adapter", "transmitter", "started_at"),
+    "calibration_sessions": ("id", "adapter", "transmitter", "started_at", "logged_at"),
     "calibration_steps": (
         "session",
         "position",
@@ -109,10 +109,10 @@ class Proximity:
             model.linear.bias.zero_()
         return model
 
-    def read(self, connection: Connection) -> list[Unit]:
+    def read(self, connection: Connection, after: float, until: float) -> list[Unit]:
         """One unit a stored session."""
         curve = Closeness.default().curve
-        return [observations(session, curve) for session in Calibrations(connection).sessions()]
+        return [observations(session, curve) for session in Calibrations(connection).sessions(after, until)]
 
     def examples(self, records: Sequence[Unit]) -> Examples:
         """The first `UNIT_EXAMPLES` observations of each unit; `units` are positions in `records`."""
