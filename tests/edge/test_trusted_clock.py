@@ -1,5 +1,7 @@
 """The clock that the ledger, retention and reading go by, whatever is done to the wall clock."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,10 +48,8 @@ def powered_off(this, seconds, *, wall_stands=True):
 
 def log_a_sighting(connection, clock, number=0, window=None):
     at = clock.now()
-    row = Sighting(
-        number.to_bytes(16, "big"), int(at // WINDOW_S) if window is None else window, 1, -60, 3600, -60, -60
-    )
-    Sightings(connection).add([row], at)
+    window = int(at // WINDOW_S) if window is None else window
+    Sightings(connection).add([Sighting(number.to_bytes(16, "big"), window, 1, -60, 3600, -60, -60)], at)
 
 
 def emptied(connection):
@@ -166,7 +166,7 @@ def test_a_clock_that_goes_back_does_not_stop_time(connection, settled):
 
 
 def test_time_goes_on_after_a_power_cut_from_where_it_was(connection, settled):
-    this, clock, _ = settled
+    _, clock, _ = settled
     before = clock.now()
     later = machine(0.0, synchronized=False, boot="in 1970")
     clock = clock_of(connection, later)
@@ -199,6 +199,7 @@ def test_a_new_node_that_starts_in_1970_follows_the_first_time_it_is_given_and_k
     this = machine(0.0, synchronized=False)
     clock = clock_of(connection, this)
     clock.look()
+    passes(this, clock, 60)
     log_a_sighting(connection, clock, window=5)
     passes(this, clock, 600)
     this.offset_s += NOON
@@ -211,7 +212,7 @@ def test_a_new_node_that_starts_in_1970_follows_the_first_time_it_is_given_and_k
 
 def test_what_was_heard_since_a_boot_without_time_is_as_young_as_it_was_once_the_time_is_known(connection, settled):
     this, clock, retention = settled
-    log_a_sighting(connection, clock, 1)
+    log_a_sighting(connection, clock, 1, window=1)
     this = powered_off(this, 90 * DAY_S)
     clock = clock_of(connection, this)
     retention = Retention(connection, clock, KEPT_S)
@@ -293,9 +294,8 @@ def test_a_year_ahead_for_forty_seconds_deletes_nothing_and_housekeeping_goes_on
     from edge.housekeeping import Housekeeping
 
     housekeeping = Housekeeping(connection, retention, KEPT_S, this.monotonic)
-    rows = [
-        Sighting(n.to_bytes(16, "big"), int(clock.now() // WINDOW_S), 1, -60, 3600, -60, -60) for n in range(13_490)
-    ]
+    window = int(clock.now() // WINDOW_S)
+    rows = [Sighting(n.to_bytes(16, "big"), window, 1, -60, 3600, -60, -60) for n in range(13_490)]
     Sightings(connection).add(rows, clock.now())
     assert housekeeping.tick()
     this.offset_s += YEAR_S
@@ -324,7 +324,7 @@ def test_ten_years_ahead_for_a_day_takes_one_day_of_records_a_purge(connection, 
             break
     assert left[0] >= 8
     assert left[-1] == 0
-    assert all(before - after <= 2 for before, after in zip(left, left[1:], strict=False))
+    assert all(before - after <= 2 for before, after in pairwise(left))
 
 
 def test_after_months_without_power_retention_is_kept_within_a_day(connection, settled):
