@@ -162,15 +162,15 @@ class Node:
         self._stopping.set()
         self._work.set()
 
-    def _join(self) -> None:
-        """Make what needs the certificate, if that is valid by now."""
+    def _join(self) -> bool:
+        """Make what needs the certificate, if that is valid by now; says whether it is."""
         try:
             identity = load_identity(self._config.credentials, clock_trusted=self._clock.verdict().trusted)
         except WaitsForClock as why:
             if not self._missing:
                 log.warning("the node senses, and does not talk to the centre yet", reason=str(why))
             self._missing = str(why)
-            return
+            return False
         config, privacy = self._config, self._config.privacy
         self._identity, self._missing = identity, ""
         self._gate = Gate(
@@ -194,6 +194,7 @@ class Node:
         self.trainer = TrainerProcess(self._workplace(), linger_s=config.learning.linger_s)
         self._courier = self._make_courier()
         self._joined = True
+        return True
 
     def _start_line(self) -> None:
         log.info("node joins the federation", party=self._identity.party)
@@ -209,8 +210,7 @@ class Node:
         now_s = time.monotonic()
         if not self._joined and now_s >= self._join_at:
             self._join_at = now_s + JOIN_EVERY_S
-            self._join()
-            if self._joined:
+            if self._join():
                 self._start_line()
         if self._joined and self.trainer.reap_idle():
             self.link.forget_model()

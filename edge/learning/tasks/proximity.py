@@ -11,8 +11,7 @@ any other. A unit that is removed therefore takes at most `UNIT_EXAMPLES` exampl
 was; a sum over examples, each clipped to C, moves by at most `UNIT_EXAMPLES * C`. A walk has ten steps, five distances
 in two postures, so nothing is lost of it.
 
-**Assumed**: sessions are kept no longer than other records, or the ledger's account of a record's lifetime would not
-hold (`Calibrations.purge`).
+**Assumed**: nothing of how long sessions are kept: `read` takes those of the time that the ledger's entry covers.
 
 **The model** is the packaged one's: a logistic regression, 4 parameters. A fresh one knows nothing and says 1/2.
 """
