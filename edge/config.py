@@ -19,6 +19,7 @@ from edge.learning.bounds import Allowed
 from edge.learning.protocol import JAGA_APP
 from edge.page.address import Listen
 from edge.store.database import KEY_BYTES
+from edge.store.retention import PURGE_EVERY_S
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import EXPORT_BYTES
 
@@ -350,7 +351,7 @@ class PrivacyTable(_Table):
 
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
-    record_lifetime_days: Annotated[float, Field(gt=0)] = 14.0
+    record_lifetime_days: Annotated[float, Field(gt=0)] = 15.0
     allow_unaccounted_apps: bool = False
     secure_sum: Literal["allowed", "required"] = "allowed"
     helper_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -407,11 +408,14 @@ class NodeConfig(BaseSettings):
             raise BadConfig(f"{path}: {wrong}") from why
         except (OSError, ValueError) as why:
             raise why if isinstance(why, BadConfig) else BadConfig(f"{path}: {why}") from why
-        if config.privacy.record_lifetime_days < config.store.retention_days:
+        oldest_days = config.store.retention_days + PURGE_EVERY_S / DAY_S
+        if config.privacy.record_lifetime_days < oldest_days:
             raise BadConfig(
-                f"{path}: store.retention_days is {config.store.retention_days:g}, longer than "
-                f"privacy.record_lifetime_days {config.privacy.record_lifetime_days:g}: the budget would not cover "
-                "records that old"
+                f"{path}: privacy.record_lifetime_days is {config.privacy.record_lifetime_days:g}, and a record can be "
+                f"{oldest_days:.3g} days old: store.retention_days {config.store.retention_days:g} and the hour until "
+                f"it is deleted. Set record_lifetime_days to {config.store.retention_days + 1:g}, or retention_days to "
+                f"{max(config.privacy.record_lifetime_days - 1, 0):g} / masa anggaran harus lebih panjang dari masa "
+                "simpan"
             )
         return config._resolved(path.resolve().parent)
 

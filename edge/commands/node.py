@@ -7,6 +7,7 @@ import secrets
 import signal
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +16,12 @@ import typer
 from edge.commands.encounters import mode_line
 from edge.commands.keys import PROTECTS, source_name
 from edge.commands.privacy import show
-from edge.commands.terminal import ConfigFile, explained, ok, out
+from edge.commands.terminal import ConfigFile, explained, note, ok, out
 from edge.config import BadConfig, NodeConfig
+from edge.store.connection import Connection as StoreConnection
 from edge.store.database import Database
+from edge.store.sightings import Sightings
+from edge.store.trusted_clock import TrustedClock
 from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.wire import Connection
 from privacy.identity.authority import Identity, request
@@ -86,8 +90,6 @@ def doctor(
     def check() -> None:
         loaded = NodeConfig.load(config)
         ok("configuration / konfigurasi", str(config))
-        identity = Identity.load(loaded.credentials)
-        ok("certificate / sertifikat", f"{identity.party}, until {identity.certificate.not_after:%Y-%m-%d}")
         database = Database(loaded.store.path, loaded.store_key())
         database.check()
         ok("encrypted store / basis data terenkripsi", str(loaded.store.path))
@@ -95,6 +97,9 @@ def doctor(
         ok("key source / asal kunci", f"{source}; protects against / melindungi dari: {PROTECTS[source]}")
         with closing(database.connect()) as store:
             mode_line(store, loaded)
+            _clock_lines(store)
+        identity = Identity.load(loaded.credentials)
+        ok("certificate / sertifikat", f"{identity.party}, until {identity.certificate.not_after:%Y-%m-%d}")
         url = BrokerUrl.parse(loaded.link.broker)
         client = f"{identity.party}-doctor-{secrets.token_hex(8)}"
         connection = Connection(url, client, tls=tls_context(loaded.credentials) if url.tls else None)
@@ -107,3 +112,17 @@ def doctor(
 
     explained(check)
     show(config)
+
+
+def _clock_lines(store: StoreConnection) -> None:
+    """What the node makes of its clock, and what is set aside because of it."""
+    clock = TrustedClock(store)
+    now = clock.look()
+    verdict = clock.verdict()
+    shown = f"records are dated {datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC"
+    if verdict.trusted:
+        ok("clock / jam", shown)
+    else:
+        note("clock / jam", f"{shown}; {verdict.reason}")
+    if later := Sightings(store).in_the_future(now):
+        note("dated in the future / bertanggal masa depan", f"{later} sightings are set aside until then, or deleted")

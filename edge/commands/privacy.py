@@ -14,8 +14,11 @@ from typer.core import TyperGroup
 
 from edge.commands.terminal import TAMPERED, ConfigFile, explained, fail, ok, out
 from edge.config import NodeConfig
+from edge.store.anchor import Anchor, RolledBack
 from edge.store.books import BookFault, Books, Note
 from edge.store.database import Database
+from edge.store.errors import CorruptStore
+from edge.store.trusted_clock import TrustedClock
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.catalogue.record import record as record_of_processing
 from privacy.catalogue.use import Use
@@ -71,10 +74,11 @@ def verify(
         Path | None, typer.Option(help="Hold the books against an earlier note. / Bandingkan dengan catatan lama.")
     ] = None,
 ) -> None:
-    """Whether ledger, audit log and receipts are whole, and agree. / Memeriksa keutuhan semua buku."""
+    """Whether the store and its books are whole, agree, and are the newest. / Memeriksa keutuhan semua buku."""
 
     def check(books: Books, _rules: Any) -> None:
         heads = books.verify()
+        Anchor(NodeConfig.load(config).store.anchor).check(books.connection, make=False)
         if against is not None:
             Note.read(against).check(books.connection)
         for name, (row, digest) in heads.items():
@@ -83,6 +87,15 @@ def verify(
             Note(heads).write(note)
             ok("noted / dicatat", str(note))
 
+    def whole() -> None:
+        loaded = NodeConfig.load(config)
+        try:
+            Database(loaded.store.path, loaded.store_key()).check()
+        except CorruptStore as why:
+            fail(TAMPERED, why)
+        ok("store / basis data", "every page is as it was written / semua halaman utuh")
+
+    explained(whole)
     _with_books(config, check)
 
 
@@ -92,8 +105,9 @@ def _with_books(config: Path, action: Callable[[Books, Any], None]) -> None:
         rules = loaded.privacy
         connection = Database(loaded.store.path, loaded.store_key()).connect()
         try:
-            action(Books(connection, PrivacyLedger(connection, rules.budget())), rules)
-        except (BrokenChain, BookFault) as why:
+            ledger = PrivacyLedger(connection, rules.budget(), TrustedClock(connection).now)
+            action(Books(connection, ledger), rules)
+        except (BrokenChain, BookFault, RolledBack) as why:
             fail(TAMPERED, why)
         finally:
             connection.close()

@@ -21,6 +21,7 @@ from edge.learning.isolation import Result, run_isolated
 from edge.learning.protocol import JAGA_APP, Masked, Request, Response, Workplace, read_frame, write_frame
 from edge.learning.site import Refused, Site
 from edge.store.database import Database
+from edge.store.trusted_clock import TrustedClock
 from privacy.accounting.ledger import BudgetSpent, PrivacyLedger
 from privacy.boundary import flower
 from privacy.boundary.arrays import BadArrays, arrays_of, pack, unpack
@@ -120,7 +121,7 @@ def _worked(
     work = agree(plain, terms, workplace.allowed, workplace.min_cohort)
     database = Database(Path(workplace.database), workplace.key)
     base = arrays_in(plain.content) if terms is not None and terms.part is Part.TRAIN else {}
-    epsilon = 0.0
+    epsilon, after, until = 0.0, 0.0, 0.0
 
     def respond(outcome: Outcome) -> tuple[Response, bytes]:
         content, masked = outcome.content(epsilon), None
@@ -136,7 +137,7 @@ def _worked(
 
     def from_records() -> tuple[Response, bytes]:
         with closing(database.connect()) as connection:
-            examples = read_examples(connection, work.task)
+            examples = read_examples(connection, work.task, after, until)
         return respond(work.outcome(examples))
 
     rehearsal = run_isolated(from_nothing, LONGEST_REHEARSAL_S)
@@ -154,12 +155,12 @@ def _worked(
         )
     message_id = bytes.fromhex(message.metadata.message_id)
     with closing(database.connect()) as connection:  # closed before a process is forked, which SQLite asks for
-        ledger = PrivacyLedger(connection, workplace.budget)
+        ledger = PrivacyLedger(connection, workplace.budget, TrustedClock(connection).now)
         try:
-            pay(ledger, message_id, work, again=request.noise_only)
+            entry = pay(ledger, message_id, work, again=request.noise_only)
         except BudgetSpent as why:
             raise Refused(Refusal.BUDGET_SPENT, str(why)) from why
-        epsilon = ledger.epsilon()
+        epsilon, (after, until) = ledger.epsilon(), ledger.reading_window(entry)
     due = time.monotonic() + seconds + spare_s
     result = Result(None, "an earlier attempt was interrupted")
     if not request.noise_only:
@@ -224,7 +225,7 @@ def serve(requests: BinaryIO, responses: BinaryIO) -> None:
 
 def _site(workplace: Workplace) -> Site:
     connection = Database(Path(workplace.database), workplace.key).connect()
-    ledger = PrivacyLedger(connection, workplace.budget)
+    ledger = PrivacyLedger(connection, workplace.budget, TrustedClock(connection).now)
     return Site(connection, ledger, workplace.min_cohort, workplace.allowed)
 
 

@@ -113,12 +113,12 @@ def app_for(site: Site) -> ClientApp:
         message_id = bytes.fromhex(message.metadata.message_id.replace("-", ""))  # Flower's simulations give a UUID
         nothing = work.outcome(work.no_examples())
         try:
-            pay(site.ledger, message_id, work)
+            entry = pay(site.ledger, message_id, work)
         except BudgetSpent as why:
             raise Refused(Refusal.BUDGET_SPENT, str(why)) from why
         epsilon = site.ledger.epsilon()
         try:
-            outcome = work.outcome(read_examples(site.connection, work.task))
+            outcome = work.outcome(read_examples(site.connection, work.task, *site.ledger.reading_window(entry)))
         except Exception:  # a task's own code, on records: what it raises must not show
             outcome = nothing
         NOISE_WANTED.set(outcome.noise)
@@ -129,10 +129,10 @@ def app_for(site: Site) -> ClientApp:
     return app
 
 
-def read_examples(connection: Connection, task: Task) -> Examples:
-    """Read what the task declares, and make examples of it."""
+def read_examples(connection: Connection, task: Task, after: float, until: float) -> Examples:
+    """Read what the task declares, as far as it was logged after `after` and until `until`, and make examples of it."""
     with reading_only(connection, task.sources):
-        records = task.read(connection)
+        records = task.read(connection, after, until)
     return task.examples(records)
 
 

@@ -47,14 +47,14 @@ SIGHTINGS = Table(
             "identifier", "rotating identifier, under its day's key", "pengenal berganti, terenkripsi kunci harian"
         ),
         _told_to_hub("receiver", "which radio heard it", "radio yang mendengar"),
-        Column("guessed", Text("dated by a clock not yet set", "waktu berasal dari jam yang belum disetel")),
+        _listened("guessed", "dated by a clock not yet set", "waktu berasal dari jam yang belum disetel"),
         _heard_in_room("frames", "how often it was heard", "berapa kali terdengar"),
         _heard_in_room("rssi_sum", "loudness", "kuat sinyal"),
         _told_to_hub("rssi_square_sum", "loudness", "kuat sinyal"),
         _told_to_hub("rssi_min", "loudness", "kuat sinyal"),
         _told_to_hub("rssi_max", "loudness", "kuat sinyal"),
         _told_to_hub("metadata", "encrypted transmit power", "daya pancar terenkripsi"),
-        Column("logged_at", Text("when it was stored", "waktu disimpan"), Category.SPECIFIC),
+        _heard("logged_at", "when it was stored", "waktu disimpan"),
     ),
 )
 DAY_KEYS = Table(
@@ -151,6 +151,7 @@ CALIBRATION_SESSIONS = Table(
         _listened("adapter", "which radio", "radio"),
         _listened("transmitter", "which transmitter", "pemancar"),
         _listened("started_at", "when", "kapan"),
+        _listened("logged_at", "when it was stored", "waktu disimpan"),
     ),
 )
 CALIBRATION_STEPS = Table(

@@ -45,7 +45,7 @@ from simulations.world.pretraining import State, pretrain_public_model
 
 TASK = "crowding"
 DELTA = 1e-6
-RECORD_LIFETIME_S = 14 * DAY_S
+RECORD_LIFETIME_S = 15 * DAY_S
 SENSING_TIMEOUT_S = 600.0
 ROUND_DEADLINE_S = 300.0
 MIN_COHORT = 3

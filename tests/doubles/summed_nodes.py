@@ -1,5 +1,7 @@
 """Nodes with a few calibration walks each, trained by the node's own app and summed for real."""
 
+import time
+
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp.strategy import FedAvg
@@ -37,7 +39,7 @@ def sites_in(folder, epsilon=8.0):
                 Step(metres, False, Stats.of_frames([round(curve.at(metres) + 30 + node)] * 20, 1, 1))
                 for metres in (0.5, 1.0, 2.0, 3.0, 4.0)
             ]
-            Calibrations(connection).add(Session("hci0", "tag", float(number), tuple(steps)))
+            Calibrations(connection).add(Session("hci0", "tag", float(number), tuple(steps)), time.time())
         budget = Budget(epsilon, 1e-6, 14 * 86400.0)
         found.append(Site(connection, PrivacyLedger(connection, budget), min_cohort=NODES))
     return found

@@ -1,6 +1,7 @@
 """The node's own Flower app with the task `proximity`: what it learns from, what it pays, what it sends."""
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def site(connection):
         for metres in (0.5, 1.0, 2.0, 3.0, 4.0):
             level = round(curve.at(metres) + 30 + rng.gauss(0, 3))
             steps.append(Step(metres, False, Stats.of_frames([level] * 20, 1, 1)))
-        Calibrations(connection).add(Session("hci0", "tag", float(number), tuple(steps)))
+        Calibrations(connection).add(Session("hci0", "tag", float(number), tuple(steps)), time.time())
     return Site(connection, PrivacyLedger(connection, Budget(8.0, DELTA, 14 * DAY_S)))
 
 

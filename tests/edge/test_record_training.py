@@ -1,6 +1,7 @@
 """Distributed DP-SGD by the node's own app: the task's unit, noise that nodes share, and a real secure sum."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def mean_clipped_step(sites, base):
     plan = DpSgdPlan(0.0, clip_norm=0.5, learning_rate=2.0, lot_size=25)
     states = []
     for site in sites:
-        examples = TASK.examples(TASK.read(site.connection))
+        examples = TASK.examples(TASK.read(site.connection, -math.inf, math.inf))
         model = model_with(TASK, {name: array.numpy() for name, array in base.items()})
         states.append(train(model, examples.x, examples.y, TASK.loss, plan, TASK.unit_examples).state)
     return np.concatenate([np.mean([state[name] for state in states], axis=0).ravel() for name in base])

@@ -66,7 +66,7 @@ class NodeProcess:
         return (self.folder / "log").read_text()
 
     def ledger(self, epsilon: float = 8.0) -> PrivacyLedger:
-        return PrivacyLedger(self._connect(), Budget(epsilon, 1e-6, 14 * 86400.0))
+        return PrivacyLedger(self._connect(), Budget(epsilon, 1e-6, 15 * 86400.0))
 
     def audit(self) -> AuditLog:
         return AuditLog(self._connect())

@@ -52,10 +52,9 @@ HUBER_BETA = 0.3
 
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "sightings": ("window_index", "identifier", "frames", "rssi_sum"),
-    "listening": ("slot", "seconds", "until_s"),
+    "sightings": ("window_index", "identifier", "guessed", "frames", "rssi_sum", "logged_at"),
     "listened": ("slot", "seconds", "until_s", "first_logged_at"),
-    "guessed_stretches": ("slot", "from_s", "until_s", "logged_at"),
+    "guessed_stretches": ("slot",),
 }
 
 
@@ -93,9 +92,9 @@ class Crowding:
             model.linear.weight[0, 0] = 1 / LAG_WEIGHT
         return model
 
-    def read(self, connection: Connection) -> list[tuple[int, float]]:
+    def read(self, connection: Connection, after: float, until: float) -> list[tuple[int, float]]:
         """Close-contact person-minutes of each half hour in which the node listened: (slot, minutes)."""
-        return Sightings(connection).close_minutes()
+        return Sightings(connection).close_minutes(after, until)
 
     def examples(self, records: Sequence[tuple[int, float]]) -> Examples:
         """One example for every slot whose `LAGS` predecessors of the same day are logged as well.

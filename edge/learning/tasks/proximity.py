@@ -11,8 +11,7 @@ any other. A unit that is removed therefore takes at most `UNIT_EXAMPLES` exampl
 was; a sum over examples, each clipped to C, moves by at most `UNIT_EXAMPLES * C`. A walk has ten steps, five distances
 in two postures, so nothing is lost of it.
 
-**Assumed**: sessions are kept no longer than other records, or the ledger's account of a record's lifetime would not
-hold (`Calibrations.purge`).
+**Assumed**: nothing of how long sessions are kept: `read` takes those of the time that the ledger's entry covers.
 
 **The model** is the packaged one's: a logistic regression, 4 parameters. A fresh one knows nothing and says 1/2.
 """
@@ -59,7 +58,7 @@ Unit = Sequence[Observation]
 
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "calibration_sessions": ("id", "adapter", "transmitter", "started_at"),
+    "calibration_sessions": ("id", "adapter", "transmitter", "started_at", "logged_at"),
     "calibration_steps": (
         "session",
         "position",
@@ -109,10 +108,10 @@ class Proximity:
             model.linear.bias.zero_()
         return model
 
-    def read(self, connection: Connection) -> list[Unit]:
+    def read(self, connection: Connection, after: float, until: float) -> list[Unit]:
         """One unit a stored session."""
         curve = Closeness.default().curve
-        return [observations(session, curve) for session in Calibrations(connection).sessions()]
+        return [observations(session, curve) for session in Calibrations(connection).sessions(after, until)]
 
     def examples(self, records: Sequence[Unit]) -> Examples:
         """The first `UNIT_EXAMPLES` observations of each unit; `units` are positions in `records`."""

@@ -83,8 +83,13 @@ class Task(Protocol):
         """A fresh model: [n, features] -> [n]. Every layer is one that Opacus can clip per example."""
         ...
 
-    def read(self, connection: Connection) -> Records:
-        """What the task learns from, out of one node's store."""
+    def read(self, connection: Connection, after: float, until: float) -> Records:
+        """What the task learns from, out of one node's store.
+
+        Args:
+            after, until: the store's own time, seconds: a unit is read, as a whole, if it was logged after `after` and
+                no later than `until`, and not at all otherwise. The ledger's theorem rests on it.
+        """
         ...
 
     def examples(self, records: Records) -> Examples:
