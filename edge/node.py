@@ -392,6 +392,7 @@ class Node:
             speed=config.learning.speed,
             hold_answers=config.learning.hold_answers,
             units={name: (unit.epsilon, unit.delta) for name, unit in config.privacy.units.items()},
+            nodes_of_site=config.privacy.nodes_of_site,
         )
 
     def _sensing_settings(self) -> Settings:

@@ -36,6 +36,7 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         allowed: what the node's owner allows.
         speed: of this machine over a Raspberry Pi Zero 2 W; the time of an answer follows from it.
         hold_answers: give an answer when its time has come, not when it is ready.
+        nodes_of_site: by how many nodes of the site one person may be heard.
     """
 
     database: str
@@ -53,11 +54,12 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed: Allowed = Allowed()
     speed: float = 1.0
     hold_answers: bool = True
+    nodes_of_site: int = 1
 
     @property
     def budget(self) -> Budget:
         units = {name: Limit(*limit) for name, limit in self.units.items()}
-        return Budget(self.epsilon, self.delta, self.record_lifetime_s, units)
+        return Budget(self.epsilon, self.delta, self.record_lifetime_s, units, self.nodes_of_site)
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
