@@ -42,7 +42,7 @@ from edge.store.database import Database
 from edge.store.errors import StoreFull, StoreUnavailable
 from edge.store.exposures import Exposures
 from edge.store.health import State
-from edge.store.inbox import Inbox, InboxItem
+from edge.store.inbox import Inbox, InboxItem, UnknownMessage
 from edge.store.key_batches import KeyBatches
 from edge.store.outbox import Outbox, OutboxItem
 from edge.store.sightings import Sightings
@@ -163,8 +163,9 @@ class Node:
         self._work.set()
 
     def _may_work(self) -> bool:
-        """A reply is sealed to the leader's certificate, which comes with the leader's presence."""
-        return not self._stopping.is_set() and LEADER in self.link.directory
+        """A reply is sealed to the leader's certificate, which comes with the leader's presence; and nobody is obeyed
+        without a list of revoked certificates that is good now."""
+        return not self._stopping.is_set() and LEADER in self.link.directory and self.link.trouble() is None
 
     def _tick(self) -> None:
         if self.trainer.reap_idle():
@@ -172,6 +173,7 @@ class Node:
         now = time.time()
         if now >= self._flush_at:
             self._flush_at = now + FLUSH_S
+            self.link.announce()
             self.link.flush_quietly()  # what another process put into the outbox, such as a case
         if WrappedKey(self._config.store.wrapped_key).rotating():
             log.info("the store is given a new key")
@@ -221,7 +223,12 @@ class Node:
 
     def _health(self) -> dict[str, tuple[State, str]]:
         """How those parts are that are no processes, each with a word for a technician."""
-        return {"node": ("well", ""), "broker": ("well" if self.link.connected else "waiting", "")}
+        trouble = self.link.trouble()
+        return {
+            "node": ("well", ""),
+            "broker": ("well" if self.link.connected else "waiting", ""),
+            "revocations": ("well" if trouble is None else "waiting", trouble or ""),
+        }
 
     def _do(self, item: InboxItem) -> None:
         try:
@@ -229,6 +236,9 @@ class Node:
         except (StoreFull, StoreUnavailable) as why:
             log.error("task put off", reason=str(why))
             self._stopping.wait(TICK_S)
+        except (Rejected, UnknownMessage) as why:  # the leader was revoked, or replaced, while this was worked on
+            Inbox(self._store).drop(item.message_id)
+            log.error("task dropped: its leader is trusted no longer", task=item.message_id.hex(), reason=str(why))
 
     def _answer(self, item: InboxItem) -> None:
         attempts = Inbox(self._store).start(item.message_id)

@@ -93,6 +93,7 @@ def checks(facts: Facts, settings: Settings, speech: Speech) -> list[Check]:
         inspection.part("sensing"),
         inspection.node(),
         inspection.part("broker"),
+        inspection.part("revocations"),
         inspection.tracing(),
         inspection.disk(),
         inspection.retention(),
@@ -147,7 +148,7 @@ class Inspection:
             off = name == "sensing" and not self.settings.listens
             return self._check(name, "note", "off" if off else "unknown")
         state: State = "well" if part.state == "well" else "trouble" if part.state == "trouble" else "note"
-        if name == "broker" and part.state == "waiting" and self.speech.now - part.since > LATE_S:
+        if name in ("broker", "revocations") and part.state == "waiting" and self.speech.now - part.since > LATE_S:
             state = "trouble"
         return self._check(name, state, part.state, part.detail, when=self.speech.moment(part.since))
 
