@@ -78,15 +78,19 @@ class RevocationList:
         try:
             crl = x509.load_der_x509_crl(data)
             authority = anchor.authority.public_key()
-            signed = isinstance(authority, Ed25519PublicKey) and crl.is_signature_valid(authority)
+            if not isinstance(authority, Ed25519PublicKey) or not crl.is_signature_valid(authority):
+                raise BadRevocationList("not signed by this federation's authority")
+            ours = crl.issuer == anchor.authority.subject
             number = _number(crl)
             begins, ends = crl.last_update_utc, crl.next_update_utc
             serials = frozenset(entry.serial_number for entry in crl)
             der = crl.public_bytes(Encoding.DER)
+        except BadRevocationList:
+            raise
         except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as why:
             raise BadRevocationList(f"cannot be read: {why}") from why
-        if crl.issuer != anchor.authority.subject or not signed:
-            raise BadRevocationList("not signed by this federation's authority")
+        if not ours:
+            raise BadRevocationList("signed by this federation's authority in another's name")
         if number is None or ends is None:
             raise BadRevocationList("without a number or without an end: not a list for nodes, but perhaps a broker's")
         if not timedelta() < ends - begins <= LONGEST_VALIDITY + timedelta(days=1):
