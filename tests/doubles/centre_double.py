@@ -15,7 +15,7 @@ from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import wrap
 from privacy.boundary.gate import presence
-from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Presence, Reply, Task
+from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Presence, Reply, Task, Unready
 from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.authority import Identity
 from privacy.identity.revocation import RevocationList
@@ -32,6 +32,7 @@ class CentreDouble:
         self.revocation_file = folder / "revocations.pem"
         self.directory = Directory(self.identity)
         self.online: dict[str, bool] = {}
+        self.unready: dict[str, Unready | None] = {}
         self.replies: list[tuple[bytes, Header, Reply]] = []
         self.changed = threading.Condition()
         self.connection = Connection(
@@ -138,6 +139,7 @@ class CentreDouble:
         assert isinstance(body, Presence)
         with self.changed:
             self.online[header.sender] = body.online
+            self.unready[header.sender] = body.unready
             self.changed.notify_all()
 
     def _reply(self, delivery: Delivery) -> None:

@@ -20,7 +20,9 @@ from privacy.identity.certificates import Role, node_party
 from simulations.broker import Broker, BrokerCredentials, start_broker
 
 CENTRAL = [sys.executable, "-c", "from aggregator.cli import main; main()", "--log", "json"]
-APPS = Path(__file__).parents[1] / "doubles"
+ROOT = Path(__file__).parents[2]
+"""The code beside these tests, wherever the environment is installed from."""
+APPS = ROOT / "tests" / "doubles"
 NODE_ID = 2**64 - 2
 
 
@@ -34,7 +36,7 @@ class NodeProcess:
     def start(self, *packages: Path) -> "NodeProcess":
         """Start it, with these folders of packages installed besides."""
         command = [sys.executable, "-c", "from edge.cli import main; main()", "--log", "json", "run", "node.toml"]
-        path = os.pathsep.join(map(str, (APPS, *packages)))
+        path = os.pathsep.join(map(str, (ROOT, APPS, *packages)))
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "HOME": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
