@@ -166,7 +166,8 @@ class CentralConfig(BaseSettings):
         records: a database URL; SQLite in a file where none is given.
         credentials: folder of the leader's keys and certificate.
         authority: folder of the authority's key. It belongs on a machine that nodes cannot reach, and only
-            `nodes enroll` needs it.
+            `nodes enroll` and `revocations` need it.
+        revocations: file with the authority's newest list of revoked certificates, which every run publishes.
     """
 
     model_config = SettingsConfigDict(env_prefix="JAGA_CENTRAL_", extra="forbid", frozen=True)
@@ -175,6 +176,7 @@ class CentralConfig(BaseSettings):
     records: str = "sqlite:///central.db"
     credentials: Path = Path("leader")
     authority: Path = Path("authority")
+    revocations: Path = Path("revocations.pem")
 
     @classmethod
     def settings_customise_sources(
@@ -208,6 +210,7 @@ class CentralConfig(BaseSettings):
             update={
                 "credentials": folder / config.credentials,
                 "authority": folder / config.authority,
+                "revocations": folder / config.revocations,
                 "records": beside(folder, config.records),
             }
         )

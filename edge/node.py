@@ -41,7 +41,7 @@ from edge.store.connection import transaction
 from edge.store.database import Database
 from edge.store.errors import StoreFull, StoreUnavailable
 from edge.store.health import State
-from edge.store.inbox import Inbox, InboxItem
+from edge.store.inbox import Inbox, InboxItem, UnknownMessage
 from edge.store.outbox import Outbox, OutboxItem
 from edge.store.retention import Retention
 from edge.store.site import SiteModes
@@ -204,8 +204,11 @@ class Node:
             self._courier.start()
 
     def _may_work(self) -> bool:
-        """A reply is sealed to the leader's certificate, which comes with the leader's presence."""
-        return self._joined and not self._stopping.is_set() and LEADER in self.link.directory
+        """A reply is sealed to the leader's certificate, which comes with the leader's presence; and nobody is obeyed
+        without a list of revoked certificates that is good now."""
+        if not self._joined or self._stopping.is_set():
+            return False
+        return LEADER in self.link.directory and self.link.trouble() is None
 
     def _tick(self) -> None:
         now_s = time.monotonic()
@@ -217,6 +220,7 @@ class Node:
             self.link.forget_model()
         if self._joined and now_s >= self._flush_at:
             self._flush_at = now_s + FLUSH_S
+            self.link.announce()
             self.link.flush_quietly()  # what another process put into the outbox, such as a case
         if WrappedKey(self._config.store.wrapped_key).rotating():
             log.info("the store is given a new key")
@@ -250,9 +254,11 @@ class Node:
     def _health(self) -> dict[str, tuple[State, str]]:
         """Health of the parts that are not supervised processes, with a short message for a technician."""
         trouble = self._training_trouble
+        unlisted = self.link.trouble() if self._joined else self._missing
         parts: dict[str, tuple[State, str]] = {
             "node": ("waiting", self._missing) if self._missing else ("well", ""),
             "broker": ("well" if self._joined and self.link.connected else "waiting", self._missing),
+            "revocations": ("waiting", unlisted) if unlisted else ("well", ""),
             "training": ("trouble", f"the last answer held noise alone: {trouble}") if trouble else ("well", ""),
         }
         if (verdict := self._housekeeping.verdict) is not None:
@@ -265,6 +271,9 @@ class Node:
         except (StoreFull, StoreUnavailable) as why:
             log.error("task put off", reason=str(why))
             self._stopping.wait(TICK_S)
+        except (Rejected, UnknownMessage) as why:  # the leader was revoked, or replaced, while this was worked on
+            Inbox(self._store).drop(item.message_id)
+            log.error("task dropped: its leader is trusted no longer", task=item.message_id.hex(), reason=str(why))
 
     def _answer(self, item: InboxItem) -> None:
         attempts = Inbox(self._store).start(item.message_id)

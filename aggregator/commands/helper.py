@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from rich.table import Table
 
+from aggregator.commands.authority import load_authority
 from aggregator.commands.terminal import DEFAULT_CONFIG, explained, moment, out
 from aggregator.commands.terminal import ConfigFile as CentralFile
 from aggregator.config import BadConfig, CentralConfig
@@ -23,7 +24,7 @@ from aggregator.helper.desk import key_digest
 from aggregator.helper.records import HelperRecords
 from aggregator.helper.service import HelperServer
 from privacy.boundary.broker import BrokerUrl
-from privacy.identity.authority import CertificateAuthority, Identity, request
+from privacy.identity.authority import Identity, request
 from privacy.identity.certificates import HELPER_PARTY, Certificate, Role, TrustAnchor, node_id_of
 from privacy.identity.keys import PrivateKeys
 
@@ -81,7 +82,7 @@ def enroll(
 ) -> None:
     """At the centre: sign the helper's request. / Di pusat: menandatangani permintaan agregator kedua."""
     with explained():
-        authority = CertificateAuthority.load(CentralConfig.load(config).authority)
+        authority = load_authority(CentralConfig.load(config).authority)
         try:
             pem = authority.sign(asked.read_bytes(), party=HELPER_PARTY, role=Role.HELPER)
         except OSError as why:
@@ -133,7 +134,10 @@ def revoke(
     certificates: Annotated[list[Path], typer.Argument(help="crl.pem of the authority. / Berkas crl.pem.")],
     config: ConfigFile = HELPER_CONFIG,
 ) -> None:
-    """Take over the authority's list of revoked certificates; restart the helper then. / Mencabut sertifikat."""
+    """Believe certificates no longer that a list names, for good; restart the helper then. / Mencabut sertifikat.
+
+    What the federation publishes, the helper obeys by itself. This is for a list that nobody publishes.
+    """
     with explained(), _helper(config) as (loaded, records):
         anchor = _identity(loaded).anchor
         for file in certificates:

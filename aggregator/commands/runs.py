@@ -16,6 +16,7 @@ from rich import box
 from rich.table import Table
 
 from aggregator.claim import RunClaim
+from aggregator.commands.revocations import warn_if_it_runs_out
 from aggregator.commands.terminal import DEFAULT_CONFIG, ConfigFile, err, explained, moment, out
 from aggregator.config import CentralConfig, LoadedRun, RunFile, SecureSumTable
 from aggregator.coordinator import Coordinator
@@ -26,7 +27,9 @@ from aggregator.records.database import Records
 from aggregator.records.history import History, PartEntry
 from aggregator.records.models import Models
 from aggregator.records.nodes import Nodes
+from aggregator.records.revocations import stored_revocations
 from aggregator.records.runs import Journal
+from aggregator.records.schema import RevocationListRow
 from aggregator.records.sums import SumBook
 from aggregator.strategies.registry import make, parameters
 from aggregator.strategies.secure_sum import SecureSum, SumSettings
@@ -64,6 +67,7 @@ def run(
         quieten()
         loaded = LoadedRun.read(run_file)
         central = CentralConfig.load(config)
+        warn_if_it_runs_out(central)
         records = Records(central.records)
         try:
             _run(loaded, central, records, _tell_json if events is Events.JSON else _tell_text)
@@ -77,7 +81,11 @@ def _run(loaded: LoadedRun, central: CentralConfig, records: Records, tell: Call
     run_id = loaded.run_id(identity.certificate.federation)
     strategy = make(file.strategy.name, _options(file), streaming=file.strategy.streaming, rounds=file.run.rounds)
     model = Models(records).find(file.run.model).sha256
-    with RunClaim(identity, url, run_id, credentials=central.credentials, connect_s=CONNECT_S) as claim:
+    revocations = stored_revocations(identity.anchor, records, RevocationListRow)
+    credentials = central.credentials
+    with RunClaim(
+        identity, url, run_id, credentials=credentials, connect_s=CONNECT_S, revocations=revocations
+    ) as claim:
         journal = Journal.take(
             records,
             run_id,
@@ -91,9 +99,11 @@ def _run(loaded: LoadedRun, central: CentralConfig, records: Records, tell: Call
             identity,
             url,
             run_id,
-            credentials=central.credentials,
+            credentials=credentials,
             encoding=file.wire.encoding,
             ttl_s=file.ttl_s,
+            revocations=revocations,
+            revocation_file=central.revocations,
         )
         if (table := file.secure_sum) is not None:
             line = grid.helper_line(table.helper, table.deadline_s)

@@ -17,6 +17,8 @@ class HelperConfig(BaseSettings):
     """The helper's process; paths are relative to the file's own folder.
 
     Attributes:
+        revocations: file with the authority's list of revoked certificates, if this organisation copies one here. What
+            the leader carries is heard without it.
         min_cohort: fewest nodes that it answers for, whatever the leader asks.
     """
 
@@ -25,6 +27,7 @@ class HelperConfig(BaseSettings):
     broker: str = "mqtts://localhost:8883"
     records: str = "sqlite:///helper.db"
     credentials: Path = Path("credentials")
+    revocations: Path = Path("revocations.pem")
     min_cohort: Annotated[int, Field(ge=LEAST_COHORT)] = 3
 
     @classmethod
@@ -56,5 +59,9 @@ class HelperConfig(BaseSettings):
             raise BadConfig(f"{path}: {in_one_line(why)}") from why
         folder = path.resolve().parent
         return config.model_copy(
-            update={"credentials": folder / config.credentials, "records": beside(folder, config.records)}
+            update={
+                "credentials": folder / config.credentials,
+                "revocations": folder / config.revocations,
+                "records": beside(folder, config.records),
+            }
         )

@@ -23,9 +23,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, Session, mapped_column
 
 from aggregator.records.database import Records
+from aggregator.records.schema import RevocationListColumns
 from privacy.secure_sum.exchange import Part, SumRefusal
 
-VERSION = 1
+VERSION, ADDED_TO_SINCE = 2, 1
 AT_ONCE = 500
 """Values of one statement; SQLite takes at least 999 variables."""
 Columns = TypeVarTuple("Columns")
@@ -62,6 +63,12 @@ class RevokedRow(HelperBase):
 
     serial: Mapped[str] = mapped_column(String(64), primary_key=True)
     revoked_at: Mapped[float] = mapped_column(Double)
+
+
+class RevocationListRow(RevocationListColumns, HelperBase):
+    """The authority's newest list that the helper has seen."""
+
+    __tablename__ = "revocation_list"
 
 
 class CountedRow(HelperBase):
@@ -135,7 +142,7 @@ class HelperRecords(Records):
     tables: ClassVar[type[DeclarativeBase]] = HelperBase
     schema: ClassVar[type[HelperSchemaRow]] = HelperSchemaRow
     version: ClassVar[int] = VERSION
-    added_to_since: ClassVar[int] = VERSION
+    added_to_since: ClassVar[int] = ADDED_TO_SINCE
     owner: ClassVar[str] = "the helper"
 
     def approve(self, party: str, now: float, key: bytes | None = None) -> bool:

@@ -20,8 +20,10 @@ import structlog
 
 from aggregator.helper.config import HelperConfig
 from aggregator.helper.desk import HelperDesk
-from aggregator.helper.records import HelperRecords
+from aggregator.helper.records import HelperRecords, RevocationListRow
 from aggregator.records.database import RecordsError
+from aggregator.records.revocations import stored_revocations
+from aggregator.revocations import ListCarrier
 from privacy.boundary import topics
 from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
@@ -51,7 +53,9 @@ class HelperServer:
         self.turned_away: Counter[Reason] = Counter()
         self._identity = identity
         self._records = records
-        self._directory = Directory(replace(identity, anchor=replace(identity.anchor, revoked=records.revoked())))
+        revocations = stored_revocations(identity.anchor, records, RevocationListRow)
+        believing = replace(identity, anchor=replace(identity.anchor, revoked=records.revoked()))
+        self._directory = Directory(believing, revocations)
         self._desk = HelperDesk(
             identity.keys, identity.certificate.federation, records, self._certificate_of, config.min_cohort
         )
@@ -68,12 +72,15 @@ class HelperServer:
             will=presence(identity, self._session, online=False, software=SOFTWARE),
             on_connected=self._connected,
         )
+        self._carrier = ListCarrier(identity.anchor, revocations, self._connection, identity.party, config.revocations)
 
     def run(self) -> None:
         """Answer until `stop`."""
+        self._carrier.subscribe()
         self._connection.subscribe(topics.ALL_PRESENCE, self._presence)
         self._connection.subscribe(topics.sum_request(self._identity.party), self._request)
         self._connection.start()
+        self._carrier.keep_looking()
         try:
             while not self._stopping.is_set():
                 try:
@@ -125,6 +132,7 @@ class HelperServer:
             return None
 
     def _close(self) -> None:
+        self._carrier.stop()
         if self._connection.connected:
             gone = presence(self._identity, self._session, online=False, software=SOFTWARE)
             try:
@@ -139,6 +147,7 @@ class HelperServer:
         self._settled_at = time.monotonic() + SETTLE_S
         here = presence(self._identity, self._session, online=True, software=SOFTWARE)
         self._connection.publish(here.topic, here.payload, retain=True)
+        self._carrier.connected()
         log.info("connected", broker=str(self._connection.url))
 
     def _presence(self, delivery: Delivery) -> None:

@@ -16,16 +16,21 @@ import typer
 from edge.commands.encounters import mode_line
 from edge.commands.keys import PROTECTS, source_name
 from edge.commands.privacy import show
-from edge.commands.terminal import ConfigFile, explained, note, ok, out
-from edge.config import BadConfig, NodeConfig
+from edge.commands.terminal import NO_BROKER, ConfigFile, explained, fail, note, ok, out
+from edge.config import DAY_S, BadConfig, NodeConfig
 from edge.store.connection import Connection as StoreConnection
 from edge.store.database import Database
 from edge.store.sightings import Sightings
 from edge.store.trusted_clock import TrustedClock
+from privacy.boundary import topics
 from privacy.boundary.broker import BrokerUrl, tls_context
-from privacy.boundary.wire import Connection
+from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.authority import Identity, request
 from privacy.identity.keys import PrivateKeys, write_private
+from privacy.identity.revocation import BadRevocationList, Revocations
+
+LIST_S = 5.0
+"""How long the broker may take to deliver a list that it has retained."""
 
 
 def init(
@@ -81,6 +86,15 @@ def run(config: ConfigFile) -> None:
     explained(work)
 
 
+def _take(revocations: Revocations, delivery: Delivery, came: threading.Event) -> None:
+    try:
+        revocations.receive(delivery.payload)
+    except BadRevocationList:
+        return  # another carrier's may be good
+    if revocations.problem() is None:
+        came.set()
+
+
 def doctor(
     config: ConfigFile,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the broker.")] = 10.0,
@@ -103,12 +117,21 @@ def doctor(
         url = BrokerUrl.parse(loaded.link.broker)
         client = f"{identity.party}-doctor-{secrets.token_hex(8)}"
         connection = Connection(url, client, tls=tls_context(loaded.credentials) if url.tls else None)
+        revocations = Revocations(identity.anchor)
+        came = threading.Event()
+        connection.subscribe(topics.ALL_REVOCATIONS, lambda delivery: _take(revocations, delivery, came))
         connection.start()
         try:
             connection.wait_connected(wait)
+            ok("broker", str(url))
+            came.wait(min(wait, LIST_S))
         finally:
             connection.stop()
-        ok("broker", str(url))
+        if (trouble := revocations.problem()) is not None:
+            until_then = "until then this node does not train / sampai saat itu node tidak ikut pembelajaran"
+            fail(NO_BROKER, f"{trouble}; {until_then}")
+        days = revocations.seconds_left() / DAY_S
+        ok("revoked certificates / sertifikat yang dicabut", f"list is good for {days:.1f} days / hari")
 
     explained(check)
     show(config)

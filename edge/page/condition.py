@@ -98,6 +98,7 @@ def checks(facts: Facts, settings: Settings, speech: Speech) -> list[Check]:
         inspection.node(),
         inspection.part("broker"),
         inspection.part("training"),
+        inspection.part("revocations"),
         inspection.tracing(),
         inspection.disk(),
         inspection.retention(),
@@ -152,7 +153,7 @@ class Inspection:
             off = name == "sensing" and not self.settings.listens
             return self._check(name, "note", "off" if off else "unknown")
         state: State = "well" if part.state == "well" else "trouble" if part.state == "trouble" else "note"
-        if name == "broker" and part.state == "waiting" and self.speech.now - part.since > LATE_S:
+        if name in ("broker", "revocations") and part.state == "waiting" and self.speech.now - part.since > LATE_S:
             state = "trouble"
         return self._check(name, state, part.state, part.detail, when=self.speech.moment(part.since))
 

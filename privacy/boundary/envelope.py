@@ -42,6 +42,7 @@ class Reason(StrEnum):
     WRONG_TOPIC = "on a topic of another kind or party"
     WRONG_RUN = "for another run"
     CANNOT_OPEN = "sealed to other keys"
+    REVOKED = "from a party whose certificate was revoked"
     NOT_ENTITLED = "of a kind that its sender's role may not send"
     DUPLICATE = "of a task that was answered before"
     UNASKED = "of a task that is not open, or no longer"
@@ -65,6 +66,7 @@ SENDERS: dict[Kind, frozenset[Role]] = {
     Kind.KEYS: frozenset({Role.HEALTH}),
     Kind.SUM: frozenset({Role.LEADER}),
     Kind.SHARE: frozenset({Role.HELPER}),
+    Kind.REVOCATIONS: frozenset(),
 }
 
 

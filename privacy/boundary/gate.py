@@ -21,7 +21,17 @@ from privacy.accounting.ledger import Entry, PrivacyLedger
 from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
 from privacy.boundary.envelope import wrap, wrap_and_hash
-from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Case, Header, Kind, Presence, Refusal, Reply
+from privacy.boundary.messages import (
+    EVERYONE,
+    MESSAGE_ID_BYTES,
+    Case,
+    Header,
+    Kind,
+    Presence,
+    Refusal,
+    Reply,
+    Unready,
+)
 from privacy.boundary.wire import Will
 from privacy.catalogue.columns import Mechanism, Sources
 from privacy.catalogue.radio import HUB_SOURCES
@@ -70,7 +80,9 @@ class Consents(Protocol):
         ...
 
 
-def presence(identity: Identity, session: bytes, *, online: bool, software: str) -> Will:
+def presence(
+    identity: Identity, session: bytes, *, online: bool, software: str, unready: Unready | None = None
+) -> Will:
     """A party's own presence, signed, as what to publish now or to leave with the broker as a will."""
     now = time.time()
     header = Header(
@@ -85,7 +97,7 @@ def presence(identity: Identity, session: bytes, *, online: bool, software: str)
         now + PRESENCE_LIFETIME_S,
         False,
     )
-    body = Presence(identity.certificate.der, online, session, software)
+    body = Presence(identity.certificate.der, online, session, software, unready)
     return Will(topics.presence(identity.party), bytes(wrap(identity, header, body)))
 
 

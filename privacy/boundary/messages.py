@@ -1,4 +1,4 @@
-"""The whole list of what may cross: nine kinds of message, as strict typed structs.
+"""The whole list of what may cross: ten kinds of message, as strict typed structs.
 
 A field that is not declared here does not decode, so there is no place for a record to hide in. Times are seconds since
 the epoch, UTC. Run and node ids are uint64.
@@ -55,6 +55,7 @@ class Kind(StrEnum):
     KEYS = "keys"
     SUM = "sum"
     SHARE = "share"
+    REVOCATIONS = "revocations"
 
 
 class Encoding(StrEnum):
@@ -86,6 +87,13 @@ class Refusal(StrEnum):
     NOT_SUMMABLE = "reply cannot be part of a secure sum"
 
 
+class Unready(StrEnum):
+    """Why a node takes no work just now. Fixed words, and of causes that are public: nothing here follows from a
+    record."""
+
+    NO_REVOCATION_LIST = "no list of revoked certificates that is valid now"
+
+
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a message says of itself in the open, under the sender's signature."""
 
@@ -102,12 +110,16 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Presence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A party is there, or (as its will) gone. Carries its certificate, so that nobody needs a directory first."""
+    """A party is there, or (as its will) gone. Carries its certificate, so that nobody needs a directory first.
+
+    `unready`: why a node that is there starts no task.
+    """
 
     certificate: Der
     online: bool
     session: Id
     software: Name
+    unready: Unready | None = None
 
 
 class BlobReference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -193,7 +205,8 @@ BODY: dict[Kind, type[Body]] = {
     Kind.SUM: SumRequest,
     Kind.SHARE: SumShare,
 }
-"""The body of a blob is not a struct: it is packed arrays under the key that its task names."""
+"""The body of a blob is not a struct: it is packed arrays under the key that its task names. Revocations have no
+envelope: the payload is the list itself (`identity.revocation`), which the authority signed and anybody may carry."""
 
 SEALED = frozenset({Kind.TASK, Kind.REPLY, Kind.CASE, Kind.SUM, Kind.SHARE})
 """Kinds whose body only the recipient can open."""

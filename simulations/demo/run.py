@@ -158,6 +158,7 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
         stack.callback(eavesdropper.stop)
         _sense(sites, stack, audience)
         centre = Centre(settings.folder / "centre")
+        centre.revocations.write_bytes(parties.authority.revocation_list().pem)
         run = CentreRun(task, plan, settings.rounds, ROUND_DEADLINE_S, summed if summed > 1 else None, SUM_BOUND)
         centre.prepare(url, sites, start, run)
         for event in centre.run():

@@ -1,5 +1,6 @@
 """The second organisation sets itself up: its keys are its own, and it decides which nodes count."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def enrolled(folder) -> Path:
 
 
 def authority(enrolled):
-    return CertificateAuthority.load(enrolled.parent / "centre" / "authority")
+    passphrase = os.environ["JAGA_AUTHORITY_PASSPHRASE"].encode()
+    return CertificateAuthority.load(enrolled.parent / "centre" / "authority", passphrase)
 
 
 def test_its_keys_are_made_where_it_is_and_only_a_request_leaves(enrolled):
@@ -106,7 +108,7 @@ def test_a_certificate_of_another_authority_approves_nobody(enrolled):
 
 def test_revoked_certificates_are_taken_over_from_the_authority_s_own_list(enrolled):
     serials = {7: datetime.now(UTC), 2**150: datetime.now(UTC)}
-    (enrolled / "crl.pem").write_bytes(authority(enrolled).revocation_list(serials))
+    (enrolled / "crl.pem").write_bytes(authority(enrolled).broker_revocation_list(serials))
     assert "2 certificates" in central("helper", "revoke", "crl.pem")
     records = HelperRecords(HelperConfig.load(Path("helper.toml")).records)
     assert records.revoked() == {7, 2**150}
@@ -114,7 +116,7 @@ def test_revoked_certificates_are_taken_over_from_the_authority_s_own_list(enrol
 
 
 def test_a_revocation_list_of_another_authority_is_not(enrolled):
-    theirs = CertificateAuthority.create("jakarta").revocation_list({7: datetime.now(UTC)})
+    theirs = CertificateAuthority.create("jakarta").broker_revocation_list({7: datetime.now(UTC)})
     (enrolled / "crl.pem").write_bytes(theirs)
     assert "not signed by this federation's authority" in central("helper", "revoke", "crl.pem", status=3)
     (enrolled / "crl.pem").write_text("junk")

@@ -15,9 +15,10 @@ from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import wrap
 from privacy.boundary.gate import presence
-from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Presence, Reply, Task
+from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Presence, Reply, Task, Unready
 from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.authority import Identity
+from privacy.identity.revocation import RevocationList
 from privacy.secure_sum.terms import TERMS, SumTerms
 
 RUN = 2**63 + 7
@@ -28,8 +29,10 @@ class CentreDouble:
 
     def __init__(self, folder: Path, url: str) -> None:
         self.identity = Identity.load(folder)
+        self.revocation_file = folder / "revocations.pem"
         self.directory = Directory(self.identity)
         self.online: dict[str, bool] = {}
+        self.unready: dict[str, Unready | None] = {}
         self.replies: list[tuple[bytes, Header, Reply]] = []
         self.changed = threading.Condition()
         self.connection = Connection(
@@ -48,8 +51,13 @@ class CentreDouble:
         self.connection.start()
 
     def announce(self) -> None:
+        if self.revocation_file.exists():
+            self.publish_list(RevocationList.load(self.revocation_file, self.identity.anchor))
         here = presence(self.identity, bytes(MESSAGE_ID_BYTES), online=True, software="test")
         self.connection.publish(here.topic, here.payload, retain=True)
+
+    def publish_list(self, newest: RevocationList) -> None:
+        self.connection.publish(topics.revocations("leader"), newest.der, retain=True)
 
     def header(self, kind: Kind, recipient: str, **changes: object) -> Header:
         now = time.time()
@@ -135,6 +143,7 @@ class CentreDouble:
         assert isinstance(body, Presence)
         with self.changed:
             self.online[header.sender] = body.online
+            self.unready[header.sender] = body.unready
             self.changed.notify_all()
 
     def _reply(self, delivery: Delivery) -> None:

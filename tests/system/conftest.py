@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,14 @@ from centre_double import CentreDouble
 from edge.store.database import Database
 from privacy.accounting.ledger import Budget, PrivacyLedger
 from privacy.boundary.audit import AuditLog
-from privacy.identity.authority import CertificateAuthority
+from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role, node_party
 from simulations.broker import Broker, BrokerCredentials, start_broker
 
 CENTRAL = [sys.executable, "-c", "from aggregator.cli import main; main()", "--log", "json"]
-APPS = Path(__file__).parents[1] / "doubles"
+ROOT = Path(__file__).parents[2]
+"""The code beside these tests, wherever the environment is installed from."""
+APPS = ROOT / "tests" / "doubles"
 NODE_ID = 2**64 - 2
 
 
@@ -33,7 +36,7 @@ class NodeProcess:
     def start(self, *packages: Path) -> "NodeProcess":
         """Start it, with these folders of packages installed besides."""
         command = [sys.executable, "-c", "from edge.cli import main; main()", "--log", "json", "run", "node.toml"]
-        path = os.pathsep.join(map(str, (APPS, *packages)))
+        path = os.pathsep.join(map(str, (ROOT, APPS, *packages)))
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "HOME": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
@@ -118,11 +121,18 @@ class Federation:
         self.authority = CertificateAuthority.create("test federation")
         self.authority.enrol("broker", Role.BROKER, ["127.0.0.1"]).save(folder / "broker")
         self.authority.enrol("leader", Role.LEADER).save(folder / "leader")
+        self.revoke()
         self.authority.enrol("helper", Role.HELPER).save(folder / "helper" / "credentials")
         self.helper = HelperProcess(folder / "helper")
         self.nodes: list[NodeProcess] = []
         self.broker: Broker | None = None
         self._centre: CentreDouble | None = None
+
+    def revoke(self, *identities: Identity) -> None:
+        """Put a new list in the leader's folder, which the centre publishes when it connects."""
+        revoked = {identity.certificate.serial: datetime.now(UTC) for identity in identities}
+        self.revocations = self.authority.revocation_list(revoked)
+        (self.folder / "leader" / "revocations.pem").write_bytes(self.revocations.pem)
 
     def start_broker(self, port: int | None = None) -> Broker:
         credentials = BrokerCredentials.in_folder(self.folder / "broker")

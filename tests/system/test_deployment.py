@@ -68,7 +68,11 @@ def test_a_federation_from_nothing_to_a_finished_run(tmp_path, broker_port):
     said = tool("jaga-node", "doctor", "class-1/node.toml", "--wait", "2", folder=tmp_path, status=6)
     assert "is it running" in said
     start_broker()
+    said = tool("jaga-node", "doctor", "class-1/node.toml", folder=tmp_path, status=6)
+    assert "no list of revoked certificates has come" in said
+    assert "published until" in tool("jaga-central", "revocations", "publish", *centre, folder=tmp_path)
     said = tool("jaga-node", "doctor", "class-1/node.toml", folder=tmp_path)
+    assert "list is good for 7.0 days" in said
     assert "0 entries" in said
     nodes = [
         subprocess.Popen(
