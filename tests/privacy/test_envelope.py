@@ -35,7 +35,15 @@ from privacy.boundary.messages import (
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role
 from privacy.identity.keys import PrivateKeys
-from privacy.secure_sum.exchange import SEALED_SEED_BYTES, SIGNATURE_BYTES, Part, SealedSeed, SumRequest, SumShare
+from privacy.secure_sum.exchange import (
+    SEALED_SEED_BYTES,
+    SIGNATURE_BYTES,
+    NodeTerms,
+    Part,
+    SealedSeed,
+    SumRequest,
+    SumShare,
+)
 
 RUN = 2**64 - 1
 OURS, NAMESAKE = CertificateAuthority.create("ours"), CertificateAuthority.create("ours")
@@ -71,8 +79,10 @@ REPLY = Reply(memoryview(b"flower"), memoryview(b"abc"), [3], Encoding.INT8)
 CLAIM = Claim("instance", "host")
 CASE = Case([CaseKey(b"k" * 16, 2_650_000, 144, -2), CaseKey(b"l" * 16, 2_650_144, 1, 14)], "1-id")
 KEYS = Keys("ID-JK", "1606176000-1", b"PK export")
-SEALED_SEED = SealedSeed(b"s" * SEALED_SEED_BYTES, b"s" * SIGNATURE_BYTES)
-SUM_REQUEST = SumRequest(1, Part.TRAIN, b"a" * 32, 32, 5, 2, {NODE_NAME: SEALED_SEED, OTHER_NAME: SEALED_SEED})
+SEALED_SEED = SealedSeed(NodeTerms(3, 0, 0), b"s" * SEALED_SEED_BYTES, b"s" * SIGNATURE_BYTES)
+SUM_REQUEST = SumRequest(
+    1, Part.TRAIN, b"a" * 32, 32, 5, 2, {NODE_NAME: SEALED_SEED, OTHER_NAME: SEALED_SEED}, b"r" * 32, [NODE_NAME]
+)
 SUM_SHARE = SumShare(b"elements", b"scalars")
 
 MESSAGES = {
