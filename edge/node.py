@@ -282,7 +282,7 @@ class Node:
             sizes=[] if task.arrays is None else task.arrays.sizes,
             encoding=Encoding(task.encoding),
             context=None if state is None else memoryview(state),
-            helper=self._seeds.party,
+            helper=self._seeds.helper,
         )
         answer = self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
         if answer[0].refusal is not Refusal.NO_HELPER or request.helper is not None:
@@ -292,7 +292,7 @@ class Node:
         except NoHelper as why:
             return Response(refusal=Refusal.NO_HELPER, detail=str(why)), NO_ARRAYS
         left_s = opened.header.expires_at - time.time()
-        request = msgspec.structs.replace(request, helper=helper.party)
+        request = msgspec.structs.replace(request, helper=self._seeds.told(helper))
         return self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
 
     def _release(self, opened: OpenTask, response: Response, arrays: memoryview) -> tuple[Refusal | None, OutboxItem]:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import structlog
 
+from edge.learning.admission import admit
 from edge.learning.protocol import Masked, Request, Response, Workplace, read_frame, write_frame
 from edge.learning.site import Refused, Site
 from edge.store.database import Database
@@ -29,7 +30,7 @@ import torch  # noqa: E402  (after the adapter has told Flower to be quiet and t
 from flwr.app import Context, Message, RecordDict  # noqa: E402
 from flwr.clientapp import ClientApp  # noqa: E402
 
-from edge.learning.masking import secure_sum_mod, terms_of  # noqa: E402
+from edge.learning.masking import said_of, secure_sum_mod, terms_of  # noqa: E402
 
 log = structlog.get_logger()
 
@@ -77,10 +78,10 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
         return _refused(Refusal.BAD_MODEL, str(why))
     base = arrays_of(message)
     try:
-        terms = _accepted(terms_of(message), workplace, request)
+        terms = _accepted(terms_of(message), workplace, request, message.metadata.run_id)
         asked = b"" if terms is None else assignment_of(message)  # before the app, which may change its message
         reply = secure_sum_mod(message, context, app)
-        masked = _masked(reply, terms, asked)
+        masked = _masked(reply, terms, asked, workplace.min_cohort)
         arrays = arrays_of(reply) if reply.has_content() else {}
         packed, sizes = pack(arrays, request.encoding, base)
     except Refused as no:
@@ -94,27 +95,28 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
     return Response(memoryview(flower.head_of(reply)), sizes, state, masked=masked), packed
 
 
-def _accepted(terms: SumTerms | None, workplace: Workplace, request: Request) -> SumTerms | None:
+def _accepted(terms: SumTerms | None, workplace: Workplace, request: Request, run_id: int) -> SumTerms | None:
     """The terms, where this node takes part in such a sum (or in none): looked at before anything is spent.
 
     Raises:
-        Refused: UNMASKED or NO_HELPER.
+        Refused: UNMASKED, or as `admission.admit`.
     """
     if terms is None and workplace.only_masked:
         raise Refused(Refusal.UNMASKED, "the run file has no [secure_sum], or the centre left it out")
-    if terms is not None and terms.helper != request.helper:
-        raise Refused(Refusal.NO_HELPER, f"the task names {terms.helper}, this node trusts {request.helper}")
+    if terms is not None:
+        admit(terms, request.helper, run_id, workplace.min_cohort)
     return terms
 
 
-def _masked(reply: Message, terms: SumTerms | None, assignment: bytes) -> Masked | None:
-    """The seed, taken out of the reply."""
+def _masked(reply: Message, terms: SumTerms | None, assignment: bytes, cohort: int) -> Masked | None:
+    """The seed and the node's own terms, taken out of the reply."""
     if terms is None or reply.has_error():
         return None
-    seed = flower.config_records(reply.content)[TERMS].pop(SEED)
+    config = flower.config_records(reply.content)[TERMS]
+    seed, said = config.pop(SEED), said_of(config, terms, cohort)
     if not isinstance(seed, bytes):
         raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")
-    return Masked(terms.helper, terms.round_number, terms.part, assignment, seed)
+    return Masked(terms.helper, terms.round_number, terms.part, assignment, terms.draw.nonce, said, seed)
 
 
 def _refused(refusal: Refusal, detail: str) -> tuple[Response, bytes]:

@@ -8,9 +8,9 @@ into the sum with it, so no number of this node is in the clear.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import structlog
@@ -22,10 +22,21 @@ from privacy.boundary.arrays import NUMPY, array_view
 from privacy.boundary.flower import array_records, config_records, metric_records, with_content
 from privacy.boundary.messages import Refusal
 from privacy.mechanisms.shared_noise import NoiseReport, NoRoom
-from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.exchange import NodeTerms, Part
 from privacy.secure_sum.fixed_point import FixedPoint, NotEncodable, Ring
 from privacy.secure_sum.sums import split
-from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, BadTerms, SumTerms
+from privacy.secure_sum.terms import (
+    COHORT,
+    ELEMENTS,
+    METRICS,
+    SCALARS,
+    SEED,
+    SHARE,
+    SIGMA,
+    TERMS,
+    BadTerms,
+    SumTerms,
+)
 from privacy.secure_sum.vector import VectorMismatch, contribution
 
 log = structlog.get_logger()
@@ -95,17 +106,28 @@ def secure_sum_mod(message: Message, context: Context, app: App) -> Message:
     if terms.weighted_by not in metrics:
         raise Refused(Refusal.NOT_SUMMABLE, f"the reply has no metric {terms.weighted_by!r} to weigh it by")
     weight = metrics.pop(terms.weighted_by)
+    said: dict[str, int] = {}
     try:
         vector = contribution(terms.plan, base, _arrays(reply.content), weight, metrics)
         if noise is not None:
             report = noise.add(vector.elements, terms.plan.code)
-            log.info("update noised", noise_std=report.noise_std, clipped=report.clipped)
+            said = {COHORT: report.cohort, SIGMA: report.sigma}
+            log.info("update noised", noise_std=report.noise_std)
     except (VectorMismatch, NotEncodable, NoRoom) as why:
         raise Refused(Refusal.NOT_SUMMABLE, str(why)) from why
     shares = split(vector)
     arrays = ArrayRecord({ELEMENTS: Array(shares.leader.elements), SCALARS: Array(shares.leader.scalars)})
-    config = ConfigRecord({METRICS: sorted(metrics), SEED: shares.seed})
+    config = ConfigRecord({METRICS: sorted(metrics), SEED: shares.seed, **said})
     return with_content(reply, RecordDict({SHARE: arrays, TERMS: config}))
+
+
+def said_of(config: MutableMapping[str, Any], terms: SumTerms, cohort: int) -> NodeTerms:
+    """The node's own terms, taken out of a reply's config record `TERMS`: of the noise that was really added.
+
+    Args:
+        cohort: fewest nodes of a sum, as this node believes; said if no noise was added.
+    """
+    return NodeTerms(int(config.pop(COHORT, cohort)), int(config.pop(SIGMA, 0)), terms.group)
 
 
 def _arrays(content: RecordDict) -> dict[str, NDArray[np.floating]]:

@@ -12,7 +12,7 @@ import msgspec
 
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import Encoding, Refusal
-from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.exchange import NodeTerms, Part
 
 LENGTHS = struct.Struct(">QQ")
 PIPE_BYTES = 1 << 20
@@ -50,6 +50,18 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Budget(self.epsilon, self.delta, self.record_lifetime_s, units)
 
 
+class TrustedHelper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The second aggregator that the node would seal a seed to.
+
+    Attributes:
+        verify_key: Ed25519, 32 bytes; what draws of groups are signed with.
+    """
+
+    party: str
+    federation: str
+    verify_key: bytes
+
+
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One task: the Flower message and the app's state from before. The joined arrays of its blob are its bulk.
 
@@ -61,7 +73,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: list[int]
     encoding: Encoding
     context: memoryview | None
-    helper: str | None = None
+    helper: TrustedHelper | None = None
 
 
 class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +83,8 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         helper: party of the helper that the seed is for.
         round_number, part: of the sum.
         assignment: hash of the task (`boundary.assignment`).
+        draw: the helper's nonce, which says by which draw the groups were made.
+        said: the node's own terms: its group, and cohort and sigma of the noise that was really added.
         seed: 32 bytes.
     """
 
@@ -78,6 +92,8 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     round_number: int
     part: Part
     assignment: bytes
+    draw: bytes
+    said: NodeTerms
     seed: bytes
 
     def __repr__(self) -> str:
