@@ -1,5 +1,9 @@
 """What the strategy around a strategy hands on: sums over groups, exact, whoever stays away."""
 
+import time
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
@@ -20,14 +24,14 @@ from hypothesis import strategies as st
 from aggregator.cohort import CohortTooSmall
 from aggregator.strategies.averaging import TailAverage
 from aggregator.strategies.draws import MemoryBook
-from aggregator.strategies.secure_sum import NodesBarred, SecureSum, SumSettings
+from aggregator.strategies.secure_sum import NodesBarred, SecureSum, SumSettings, UnevenTasks
 from aggregator.strategies.state import restore, snapshot
 from aggregator.strategies.streaming import Streaming
 from aggregator.summing import HelperSilent
 from privacy.boundary.flower import CENTRE, config_records, enter_run, set_message_id
 from privacy.identity.certificates import node_party
-from privacy.secure_sum.exchange import Part, SumRefusal, SumShare
-from privacy.secure_sum.terms import SEED, SHARE, TERMS
+from privacy.secure_sum.exchange import DrawShare, Part, SumRefusal, SumShare
+from privacy.secure_sum.terms import SEED, SHARE, TERMS, SumTerms
 from simulations.summed import FIRST_NODE, SummedFederation
 
 NODES = 12
@@ -439,6 +443,102 @@ def test_a_helper_that_never_answers_is_named(federation):
     made = SecureSum(Streaming(FedAvg(**FEW)), SETTINGS, Wrong(HelperSilent("the helper gave no answer"), federation))
     with pytest.raises(HelperSilent):
         made.aggregate_train(1, [federation.answer(task, app) for task in tasks(made)])
+
+
+def groups_of(tasks):
+    return {task.metadata.dst_node_id: group_of(task) for task in tasks}
+
+
+class Dying:
+    """A helper whose answer to a draw is lost, as many times as told."""
+
+    def __init__(self, federation, lost):
+        self.lost, self.ask, self.sum_name = lost, federation.ask, federation.sum_name
+        self.asked, self._draw = [], federation.draw
+
+    def draw(self, request):
+        self.asked.append(request)
+        share = self._draw(request)
+        if len(self.asked) <= self.lost:
+            raise HelperSilent("the helper gave no answer")
+        return share
+
+
+@pytest.mark.parametrize("lost", [0, 1, 3])
+def test_a_leader_that_starts_again_has_the_same_groups_wherever_it_was_killed(federation, lost):
+    book, helper = Book(), Dying(federation, lost)
+    for _ in range(lost):  # killed while it asks: the helper has drawn, and its answer is lost
+        with pytest.raises(HelperSilent):
+            tasks(SecureSum(FedMedian(**FEW), SETTINGS, helper, book))
+    first = groups_of(tasks(SecureSum(FedMedian(**FEW), SETTINGS, helper, book)))
+    assert len({request.commitment for request in helper.asked}) == 1
+    asked = len(helper.asked)
+    restarted = SecureSum(FedMedian(**FEW), SETTINGS, helper, book)
+    again = tasks(restarted)
+    assert groups_of(again) == first
+    assert len(helper.asked) == asked
+    result, _ = restarted.aggregate_train(1, [federation.answer(task, app) for task in again])
+    assert result is not None
+
+
+def test_nodes_that_come_after_the_draw_wait_for_the_next_round_and_those_that_left_are_absent(federation):
+    federation.join(approved=True)
+    book = Book()
+    first = groups_of(tasks(strategy(federation, FedMedian(**FEW), book=book)[0]))
+    made, told = strategy(federation, FedMedian(**FEW), book=book)
+    again = [task for task in tasks(made, nodes=NODES + 1) if task.metadata.dst_node_id != FIRST_NODE]
+    made.asked(again)
+    assert groups_of(again) == {node: group for node, group in first.items() if node != FIRST_NODE}
+    made.aggregate_train(1, [federation.answer(task, app) for task in again])
+    assert [one.refusal for one in told] == [None] * 3
+    assert federation.requests[-1].absent == [node_party(FIRST_NODE)]
+
+
+def test_the_leader_and_the_helper_each_change_the_groups(federation):
+    drawn = {
+        tuple(sorted(groups_of(tasks(strategy(federation, FedMedian(**FEW))[0], number)).items()))
+        for number in range(1, 5)
+    }
+    assert len(drawn) > 1
+
+
+def test_a_round_whose_time_is_over_is_drawn_anew_with_new_tasks(federation, monkeypatch):
+    book = Book()
+    made, _ = strategy(federation, FedMedian(**FEW), replace(SETTINGS, lifetime_s=1.0), book)
+    asked = tasks(made)
+    assert made.renewed(1, Part.TRAIN, asked) is None
+    old = SumTerms.of(config_records(asked[0].content)[TERMS]).draw
+    time.sleep(max(0.0, old.expires_at - time.time()) + 0.01)
+    made, told = strategy(federation, FedMedian(**FEW), SETTINGS, book)
+    renewed = made.renewed(1, Part.TRAIN, asked)
+    for place, message in enumerate(renewed):
+        set_message_id(message, f"{99:016x}{place:016x}")
+    made.asked(renewed)
+    assert SumTerms.of(config_records(renewed[0].content)[TERMS]).draw.nonce != old.nonce
+    made._base = BASE
+    result, _ = made.aggregate_train(1, [federation.answer(task, app) for task in renewed])
+    assert result is not None
+    assert [one.refusal for one in told] == [None] * 4
+
+
+@pytest.mark.parametrize("refusal", [SumRefusal.DRAWN, SumRefusal.UNUSED, SumRefusal.TOO_FEW])
+def test_a_helper_that_draws_nothing_stops_the_run_with_its_reason(federation, refusal):
+    helper = Wrong(None, federation)
+    helper.draw = lambda request: DrawShare(refusal=refusal)
+    with pytest.raises(CohortTooSmall, match=refusal.value):
+        tasks(SecureSum(Streaming(FedAvg(**FEW)), SETTINGS, helper))
+
+
+def test_a_draw_for_another_commitment_is_none(federation):
+    helper = Wrong(None, federation)
+    helper.draw = lambda request: federation.draw(msgspec.structs.replace(request, commitment=bytes(32)))
+    with pytest.raises(CohortTooSmall, match="its answer is for another draw"):
+        tasks(SecureSum(Streaming(FedAvg(**FEW)), SETTINGS, helper))
+
+
+def test_a_strategy_that_weighs_by_a_measurement_is_refused_before_anything_is_sent(federation):
+    with pytest.raises(UnevenTasks, match="weighs replies by 'loss'"):
+        tasks(strategy(federation, Streaming(FedAvg(**FEW, weighted_by_key="loss")))[0])
 
 
 def test_fewer_nodes_than_the_least_cohort_are_not_even_asked(federation):

@@ -31,6 +31,7 @@ from privacy.boundary.messages import (
     Refusal,
     Reply,
     Task,
+    size_of,
 )
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role
@@ -38,9 +39,13 @@ from privacy.identity.keys import PrivateKeys
 from privacy.secure_sum.exchange import (
     SEALED_SEED_BYTES,
     SIGNATURE_BYTES,
+    Draw,
+    DrawRequest,
+    DrawShare,
     NodeTerms,
     Part,
     SealedSeed,
+    SumRefusal,
     SumRequest,
     SumShare,
 )
@@ -84,6 +89,11 @@ SUM_REQUEST = SumRequest(
     1, Part.TRAIN, b"a" * 32, 32, 5, 2, {NODE_NAME: SEALED_SEED, OTHER_NAME: SEALED_SEED}, b"r" * 32, [NODE_NAME]
 )
 SUM_SHARE = SumShare(b"elements", b"scalars")
+DRAWS = (
+    DrawRequest(1, Part.TRAIN, b"c" * 32, [NODE_NAME] * 300, 3, 3, 60.0),
+    DrawShare(Draw(b"c" * 32, b"n" * 32, 3, 2e9, b"s" * 64)),
+    DrawShare(refusal=SumRefusal.NOT_APPROVED, because_of=[NODE_NAME] * 300),
+)
 
 MESSAGES = {
     Kind.PRESENCE: (
@@ -648,3 +658,16 @@ def test_a_refusal_is_one_of_the_fixed_words():
 def test_a_blob_has_the_header_of_a_blob(head):
     with pytest.raises(ValueError, match="not the header of a blob"):
         close(LEADER, head, [])
+
+
+@pytest.mark.parametrize("body", DRAWS, ids=lambda body: type(body).__name__)
+def test_a_draw_crosses_as_a_sum_does_and_the_other_way_it_is_turned_away(body):
+    there, back = (LEADER, HELPER), (HELPER, LEADER)
+    asks = isinstance(body, DrawRequest)
+    sender, recipient = there if asks else back
+    kind, other = (Kind.SUM, Kind.SHARE) if asks else (Kind.SHARE, Kind.SUM)
+    payload = wrap(sender, header(kind, sender.party, recipient.party), body, recipient.certificate)
+    assert Envelope.parse(payload).open(recipient.keys) == body
+    assert len(payload) <= size_of(body) + 2048
+    with pytest.raises(ValueError, match="cannot carry"):
+        wrap(sender, header(other, sender.party, recipient.party), body, recipient.certificate)

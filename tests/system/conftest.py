@@ -19,8 +19,19 @@ from privacy.identity.certificates import Role, node_party
 from simulations.broker import Broker, BrokerCredentials, start_broker
 
 CENTRAL = [sys.executable, "-c", "from aggregator.cli import main; main()", "--log", "json"]
-APPS = Path(__file__).parents[1] / "doubles"
+APPS, HERE = Path(__file__).parents[1] / "doubles", Path(__file__).parents[2]
 NODE_ID = 2**64 - 2
+
+
+def with_owner_s_word(toml: str) -> str:
+    """A configuration whose [privacy] says what its owner wants of secure sums."""
+    head, table, rest = toml.partition("[privacy]\n")
+    said = [line for line in ('secure_sum = "allowed"', 'helper_key = "any"') if line.split()[0] not in rest]
+    return (
+        head + "[privacy]\n" + "".join(f"{line}\n" for line in said) + rest
+        if table
+        else (head + "\n[privacy]\n" + "".join(f"{line}\n" for line in said))
+    )
 
 
 class NodeProcess:
@@ -33,7 +44,7 @@ class NodeProcess:
     def start(self, *packages: Path) -> "NodeProcess":
         """Start it, with these folders of packages installed besides."""
         command = [sys.executable, "-c", "from edge.cli import main; main()", "--log", "json", "run", "node.toml"]
-        path = os.pathsep.join(map(str, (APPS, *packages)))
+        path = os.pathsep.join(map(str, (APPS, *packages, HERE)))  # the code beside these tests
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "HOME": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
@@ -137,13 +148,16 @@ class Federation:
         return self._centre
 
     def node(self, toml: str = "", *, url: str | None = None, node_id: int = NODE_ID) -> NodeProcess:
-        """A node's folder; `toml` is added to its configuration."""
+        """A node's folder; `toml` is added to its configuration.
+
+        Its owner asks for no secure sum and names no helper, where `toml` does not say otherwise.
+        """
         party = node_party(node_id)
         folder = self.folder / party
         self.authority.enrol(party, Role.NODE).save(folder / "credentials")
         (folder / "store.key").write_text(secrets.token_hex(32))
         link = f'name = "a site"\n[link]\nbroker = "{url or self.broker.url}"\n'
-        (folder / "node.toml").write_text(link + toml.replace("FOLDER", str(folder)))
+        (folder / "node.toml").write_text(link + with_owner_s_word(toml).replace("FOLDER", str(folder)))
         self.nodes.append(NodeProcess(folder, party))
         return self.nodes[-1]
 
