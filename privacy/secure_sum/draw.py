@@ -18,6 +18,7 @@ import hmac
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -28,6 +29,9 @@ from privacy.secure_sum.exchange import RANDOM_BYTES, Draw, Part
 COMMITMENT, GROUPS, SIGNED = b"jaga draw commitment 1\x00", b"jaga draw groups 1\x00", b"jaga draw 1\x00"
 MOST_OF_A_GROUP = 4000
 """Sealed seeds of so many nodes are 5 MB, which every broker takes in one message."""
+
+
+Node = TypeVar("Node")
 
 
 class BadDraw(ValueError):
@@ -69,7 +73,7 @@ def groups_of(
     return spread(sorted(nodes, key=lambda party: (hmac.digest(key, party.encode(), "sha256"), party)), size)
 
 
-def spread(nodes: Sequence[str], size: int) -> dict[str, int]:
+def spread(nodes: Sequence[Node], size: int) -> dict[Node, int]:
     """The group of each node, where groups are of `size` nodes or a few more.
 
     Args:
