@@ -346,19 +346,21 @@ class AllowTable(_Table):
 class PrivacyTable(_Table):
     """`[privacy]`: what this node spends on one record's lifetime, at most. It is the node that decides.
 
-    `secure_sum = "required"` refuses whatever is not part of a secure sum of two aggregators. `helper_key` is the
-    fingerprint that the second organisation gave you (`jaga-central helper show`): no other helper is believed then.
-    `min_cohort` is of how many nodes that organisation makes a sum at least: noise that nodes share goes by it.
-    `nodes_of_site` is by how many nodes one person may be heard on one day: a satellite and its hub are two, as are two
-    nodes in rooms of one building. A person's day is charged for all of them.
+    `secure_sum = "required"` refuses whatever is not part of a secure sum of two aggregators; `"allowed"` does other
+    work, too. `helper_key` is the fingerprint that the second organisation gave you (`jaga-central helper show`): no
+    other helper is believed, and without it none. `"any"` believes whom the federation's authority calls a helper.
+    `min_cohort` is of how many nodes that organisation makes a sum at least: noise that nodes share goes by it, and a
+    helper that makes smaller ones is refused. `nodes_of_site` is by how many nodes one person may be heard on one day:
+    a satellite and its hub are two, as are two nodes in rooms of one building. A person's day is charged for all of
+    them.
     """
 
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     record_lifetime_days: Annotated[float, Field(gt=0)] = 15.0
     allow_unaccounted_apps: bool = False
-    secure_sum: Literal["allowed", "required"] = "allowed"
-    helper_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    secure_sum: Literal["allowed", "required"] = "required"
+    helper_key: Annotated[str, Field(pattern=r"^([0-9a-f]{64}|any)$")] | None = None
     min_cohort: Annotated[int, Field(ge=2)] = 3
     nodes_of_site: Annotated[int, Field(ge=1, le=1000)] = 1
     units: dict[Annotated[str, Field(pattern=r"^[a-z]{1,32}$")], UnitTable] = {}

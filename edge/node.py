@@ -333,7 +333,7 @@ class Node:
             sizes=[] if task.arrays is None else task.arrays.sizes,
             encoding=Encoding(task.encoding),
             context=None if state is None else memoryview(state),
-            helper=self._seeds.party,
+            helper=self._seeds.helper,
             noise_only=noise_only,
             seconds=min(left_s, learning.timeout_s),
         )
@@ -345,7 +345,9 @@ class Node:
         except NoHelper as why:
             return Response(refusal=Refusal.NO_HELPER, detail=str(why)), NO_ARRAYS
         left_s = opened.header.expires_at - time.time()
-        request = msgspec.structs.replace(request, helper=helper.party, seconds=min(left_s, learning.timeout_s))
+        request = msgspec.structs.replace(
+            request, helper=self._seeds.told(helper), seconds=min(left_s, learning.timeout_s)
+        )
         return self.trainer.run(request, arrays, request.seconds)
 
     def _release(self, opened: OpenTask, response: Response, arrays: memoryview) -> tuple[Refusal | None, OutboxItem]:

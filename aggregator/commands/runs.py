@@ -40,6 +40,7 @@ from privacy.secure_sum.exchange import Part
 
 log = structlog.get_logger()
 
+DAY_S = 86400.0
 CONNECT_S = 30.0
 
 runs = typer.Typer(help="Runs, past and present. / Semua pelatihan.", no_args_is_help=True)
@@ -107,14 +108,15 @@ def _run(loaded: LoadedRun, central: CentralConfig, records: Records, tell: Call
         )
         if (table := file.secure_sum) is not None:
             line = grid.helper_line(table.helper, table.deadline_s)
-            strategy = SecureSum(strategy, _sum_settings(table), line, SumBook(journal))
+            strategy = SecureSum(strategy, _sum_settings(table, file.ttl_s), line, SumBook(journal))
         with grid:
             grid.wait_connected(CONNECT_S)
             Coordinator(file, grid, strategy, journal, still_ours=claim.check, on_event=tell).run()
 
 
-def _sum_settings(table: SecureSumTable) -> SumSettings:
-    return SumSettings(**table.model_dump(exclude={"deadline_s"}))
+def _sum_settings(table: SecureSumTable, ttl_s: float) -> SumSettings:
+    """Seeds count a day longer than tasks live and the helper is waited for, so that a stopped run can go on."""
+    return SumSettings(**table.model_dump(exclude={"deadline_s"}), lifetime_s=ttl_s + table.deadline_s + DAY_S)
 
 
 def _without_revoked(identity: Identity, records: Records) -> Identity:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aggregator.config import BadConfig, beside, in_one_line
-from aggregator.helper.desk import LEAST_COHORT
+from aggregator.helper.desk import LEAST_COHORT, QUORUM
 
 
 class HelperConfig(BaseSettings):
@@ -20,6 +20,8 @@ class HelperConfig(BaseSettings):
         revocations: file with the authority's list of revoked certificates, if this organisation copies one here. What
             the leader carries is heard without it.
         min_cohort: fewest nodes that it answers for, whatever the leader asks.
+        quorum: share of the nodes drawn into a group that its sum has at least.
+        anchor: notes where the records end; keep it out of the backup of the records.
     """
 
     model_config = SettingsConfigDict(env_prefix="JAGA_HELPER_", extra="forbid", frozen=True)
@@ -28,7 +30,9 @@ class HelperConfig(BaseSettings):
     records: str = "sqlite:///helper.db"
     credentials: Path = Path("credentials")
     revocations: Path = Path("revocations.pem")
+    anchor: Path = Path("helper.anchor")
     min_cohort: Annotated[int, Field(ge=LEAST_COHORT)] = 3
+    quorum: Annotated[float, Field(ge=0, le=1)] = QUORUM
 
     @classmethod
     def settings_customise_sources(
@@ -63,5 +67,6 @@ class HelperConfig(BaseSettings):
                 "credentials": folder / config.credentials,
                 "revocations": folder / config.revocations,
                 "records": beside(folder, config.records),
+                "anchor": folder / config.anchor,
             }
         )

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import structlog
 
+from aggregator.helper.anchor import HelperAnchor
 from aggregator.helper.config import HelperConfig
 from aggregator.helper.desk import HelperDesk
 from aggregator.helper.records import HelperRecords, RevocationListRow
@@ -33,7 +34,7 @@ from privacy.boundary.messages import MESSAGE_ID_BYTES, Header, Kind
 from privacy.boundary.wire import Connection, Delivery, PublicationRefused
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate
-from privacy.secure_sum.exchange import SumRefusal, SumRequest, SumShare
+from privacy.secure_sum.exchange import DrawRequest, DrawShare, SumRefusal, SumRequest, SumShare
 from privacy.version import SOFTWARE
 
 log = structlog.get_logger()
@@ -47,7 +48,11 @@ GOODBYE_S = 5.0
 
 
 class HelperServer:
-    """See the module."""
+    """See the module.
+
+    Raises:
+        HelperRolledBack: the records are an old copy of themselves.
+    """
 
     def __init__(self, config: HelperConfig, identity: Identity, records: HelperRecords) -> None:
         self.turned_away: Counter[Reason] = Counter()
@@ -56,12 +61,20 @@ class HelperServer:
         revocations = stored_revocations(identity.anchor, records, RevocationListRow)
         believing = replace(identity, anchor=replace(identity.anchor, revoked=records.revoked()))
         self._directory = Directory(believing, revocations)
+        anchor = HelperAnchor(config.anchor)
+        anchor.check(records)
         self._desk = HelperDesk(
-            identity.keys, identity.certificate.federation, records, self._certificate_of, config.min_cohort
+            identity.keys,
+            identity.certificate.federation,
+            records,
+            self._certificate_of,
+            config.min_cohort,
+            anchor=anchor,
+            quorum=config.quorum,
         )
         self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
         self._stopping = threading.Event()
-        self._asked: queue.Queue[tuple[Header, SumRequest]] = queue.Queue(WAITING_REQUESTS)
+        self._asked: queue.Queue[tuple[Header, SumRequest | DrawRequest]] = queue.Queue(WAITING_REQUESTS)
         self._in_line: set[bytes] = set()
         self._settled_at = 0.0
         url = BrokerUrl.parse(config.broker)
@@ -95,9 +108,9 @@ class HelperServer:
         """End `run` after the request in hand; from any thread or a signal handler."""
         self._stopping.set()
 
-    def _answer(self, header: Header, request: SumRequest) -> None:
+    def _answer(self, header: Header, request: SumRequest | DrawRequest) -> None:
         try:
-            share = self._desk.answer(header.run_id, request)
+            share = self._share(header, request)
             if share.refusal is SumRefusal.UNKNOWN and time.monotonic() < self._settled_at:
                 log.info("nodes have yet to present themselves; the leader asks again", nodes=share.because_of)
             else:
@@ -107,7 +120,12 @@ class HelperServer:
         finally:
             self._in_line.discard(header.message_id)
 
-    def _send(self, asked: Header, share: SumShare) -> None:
+    def _share(self, header: Header, request: SumRequest | DrawRequest) -> SumShare | DrawShare:
+        if isinstance(request, DrawRequest):
+            return self._desk.draw(header.run_id, request)
+        return self._desk.answer(header.run_id, request)
+
+    def _send(self, asked: Header, share: SumShare | DrawShare) -> None:
         now = time.time()
         header = Header(
             Kind.SHARE,
@@ -164,7 +182,7 @@ class HelperServer:
         except Rejected as why:
             self._turn_away(delivery.topic, why)
             return
-        if not isinstance(body, SumRequest) or header.message_id in self._in_line:
+        if not isinstance(body, SumRequest | DrawRequest) or header.message_id in self._in_line:
             return
         try:
             self._asked.put_nowait((header, body))

@@ -194,3 +194,20 @@ class SumRow(Base):
     place: Mapped[int] = mapped_column(primary_key=True)
     nodes: Mapped[list[str]] = mapped_column(JSON)
     """As hex."""
+
+
+class DrawRow(Base):
+    """The draw of a round's groups, written down before the helper is asked and again before a node is."""
+
+    __tablename__ = "draws"
+
+    run_id: Mapped[int] = mapped_column(UInt64, ForeignKey("runs.run_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    part: Mapped[Part] = mapped_column(String(16), primary_key=True)
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    nodes: Mapped[list[str]] = mapped_column(JSON)
+    """As hex."""
+    group_size: Mapped[int] = mapped_column()
+    min_cohort: Mapped[int] = mapped_column()
+    draw: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The helper's part, as it came; None until then."""

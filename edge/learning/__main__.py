@@ -16,6 +16,7 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
+from edge.learning.admission import admit
 from edge.learning.answer_time import TooLong, answer_after_s, class_of
 from edge.learning.isolation import Result, run_isolated
 from edge.learning.protocol import JAGA_APP, Masked, Request, Response, Workplace, read_frame, write_frame
@@ -37,7 +38,14 @@ from flwr.app import Context, Message, RecordDict  # noqa: E402
 from flwr.clientapp import ClientApp  # noqa: E402
 
 from edge.learning.app import agree, read_examples  # noqa: E402
-from edge.learning.masking import arrays_in, masked_content, secure_sum_mod, terms_of, without_terms  # noqa: E402
+from edge.learning.masking import (  # noqa: E402
+    arrays_in,
+    masked_content,
+    said_of,
+    secure_sum_mod,
+    terms_of,
+    without_terms,
+)
 from edge.learning.work import Outcome, pay  # noqa: E402
 
 log = structlog.get_logger()
@@ -93,10 +101,10 @@ def answer(
     except (flower.BadFlowerMessage, BadArrays) as why:
         return _refused(Refusal.BAD_MODEL, str(why))
     try:
-        terms = _accepted(terms_of(message), workplace, request)
+        terms = _accepted(terms_of(message), workplace, request, message.metadata.run_id)
         if app is None:
             return _worked(message, terms, workplace, request)
-        return _ran(app, message, context, terms, request)
+        return _ran(app, message, context, terms, workplace.min_cohort, request)
     except Refused as no:
         return _refused(no.refusal, str(no))
     except Exception as why:
@@ -127,7 +135,7 @@ def _worked(
         content, masked = outcome.content(epsilon), None
         if terms is not None:
             content = masked_content(content, terms, base, outcome.noise)
-            masked = _masked(content, terms, asked)
+            masked = _masked(content, terms, asked, workplace.min_cohort)
         reply = Message(content, reply_to=plain)
         packed, sizes = pack(arrays_of(reply), request.encoding, arrays_of(message))
         return Response(memoryview(flower.head_of(reply)), sizes, masked=masked), packed
@@ -172,7 +180,7 @@ def _worked(
 
 
 def _ran(
-    app: ClientApp, message: Message, context: Context, terms: SumTerms | None, request: Request
+    app: ClientApp, message: Message, context: Context, terms: SumTerms | None, cohort: int, request: Request
 ) -> tuple[Response, bytes]:
     """Answer with somebody's own app. What it refuses, and how long it takes, is its own affair."""
     base = arrays_of(message)
@@ -180,31 +188,32 @@ def _ran(
     reply = secure_sum_mod(message, context, app)
     if reply.has_error():
         return _refused(Refusal.TRAINING_FAILED, str(reply.error.reason))
-    masked = None if terms is None else _masked(reply.content, terms, asked)
+    masked = None if terms is None else _masked(reply.content, terms, asked, cohort)
     packed, sizes = pack(arrays_of(reply) if reply.has_content() else {}, request.encoding, base)
     state = memoryview(flower.context_bytes(context)) if context.state else None
     return Response(memoryview(flower.head_of(reply)), sizes, state, masked=masked), packed
 
 
-def _accepted(terms: SumTerms | None, workplace: Workplace, request: Request) -> SumTerms | None:
+def _accepted(terms: SumTerms | None, workplace: Workplace, request: Request, run_id: int) -> SumTerms | None:
     """The terms, where this node takes part in such a sum (or in none): looked at before anything is spent.
 
     Raises:
-        Refused: UNMASKED or NO_HELPER.
+        Refused: UNMASKED, or as `admission.admit`.
     """
     if terms is None and workplace.only_masked:
         raise Refused(Refusal.UNMASKED, "the run file has no [secure_sum], or the centre left it out")
-    if terms is not None and terms.helper != request.helper:
-        raise Refused(Refusal.NO_HELPER, f"the task names {terms.helper}, this node trusts {request.helper}")
+    if terms is not None:
+        admit(terms, request.helper, run_id, workplace.min_cohort)
     return terms
 
 
-def _masked(content: RecordDict, terms: SumTerms, assignment: bytes) -> Masked:
-    """The seed, taken out of a reply's content."""
-    seed = flower.config_records(content)[TERMS].pop(SEED)
+def _masked(content: RecordDict, terms: SumTerms, assignment: bytes, cohort: int) -> Masked:
+    """The seed and the node's own terms, taken out of a reply's content."""
+    config = flower.config_records(content)[TERMS]
+    seed, said = config.pop(SEED), said_of(config, terms, cohort)
     if not isinstance(seed, bytes):
         raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")
-    return Masked(terms.helper, terms.round_number, terms.part, assignment, seed)
+    return Masked(terms.helper, terms.round_number, terms.part, assignment, terms.draw.nonce, said, seed)
 
 
 def _refused(refusal: Refusal, detail: str) -> tuple[Response, bytes]:

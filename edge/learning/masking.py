@@ -8,9 +8,9 @@ into the sum with it, so no number of this node is in the clear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
@@ -21,10 +21,21 @@ from privacy.boundary.arrays import NUMPY, array_view
 from privacy.boundary.flower import array_records, config_records, metric_records, with_content
 from privacy.boundary.messages import Refusal
 from privacy.mechanisms.shared_noise import NoiseReport, NoRoom
-from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.exchange import NodeTerms, Part
 from privacy.secure_sum.fixed_point import FixedPoint, NotEncodable, Ring
 from privacy.secure_sum.sums import split
-from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, BadTerms, SumTerms
+from privacy.secure_sum.terms import (
+    COHORT,
+    ELEMENTS,
+    METRICS,
+    SCALARS,
+    SEED,
+    SHARE,
+    SIGMA,
+    TERMS,
+    BadTerms,
+    SumTerms,
+)
 from privacy.secure_sum.vector import VectorMismatch, contribution
 
 App = Callable[[Message, Context], Message]
@@ -107,16 +118,27 @@ def masked_content(
     if terms.weighted_by not in metrics:
         raise Refused(Refusal.NOT_SUMMABLE, f"the reply has no metric {terms.weighted_by!r} to weigh it by")
     weight = metrics.pop(terms.weighted_by)
+    said: dict[str, int] = {}
     try:
         vector = contribution(terms.plan, base, arrays_in(content), weight, metrics)
         if noise is not None:
-            noise.add(vector.elements, terms.plan.code)
+            report = noise.add(vector.elements, terms.plan.code)
+            said = {COHORT: report.cohort, SIGMA: report.sigma}
     except (VectorMismatch, NotEncodable, NoRoom) as why:
         raise Refused(Refusal.NOT_SUMMABLE, str(why)) from why
     shares = split(vector)
     arrays = ArrayRecord({ELEMENTS: Array(shares.leader.elements), SCALARS: Array(shares.leader.scalars)})
-    config = ConfigRecord({METRICS: sorted(metrics), SEED: shares.seed})
+    config = ConfigRecord({METRICS: sorted(metrics), SEED: shares.seed, **said})
     return RecordDict({SHARE: arrays, TERMS: config})
+
+
+def said_of(config: MutableMapping[str, Any], terms: SumTerms, cohort: int) -> NodeTerms:
+    """The node's own terms, taken out of a reply's config record `TERMS`: of the noise that was really added.
+
+    Args:
+        cohort: fewest nodes of a sum, as this node believes; said if no noise was added.
+    """
+    return NodeTerms(int(config.pop(COHORT, cohort)), int(config.pop(SIGMA, 0)), terms.group)
 
 
 def without_terms(message: Message) -> Message:

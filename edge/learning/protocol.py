@@ -14,7 +14,7 @@ import msgspec
 from edge.learning.bounds import Allowed
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import Encoding, Refusal
-from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.exchange import NodeTerms, Part
 
 JAGA_APP = "edge.learning.app:app_for"
 """Value of `[learning] app` for Jaga's own, which answers whatever the records are."""
@@ -62,6 +62,18 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Budget(self.epsilon, self.delta, self.record_lifetime_s, units, self.nodes_of_site)
 
 
+class TrustedHelper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The second aggregator that the node would seal a seed to.
+
+    Attributes:
+        verify_key: Ed25519, 32 bytes; what draws of groups are signed with.
+    """
+
+    party: str
+    federation: str
+    verify_key: bytes
+
+
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One task: the Flower message and the app's state from before. The joined arrays of its blob are its bulk.
 
@@ -76,7 +88,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: list[int]
     encoding: Encoding
     context: memoryview | None
-    helper: str | None = None
+    helper: TrustedHelper | None = None
     noise_only: bool = False
     seconds: float = math.inf
 
@@ -88,6 +100,8 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         helper: party of the helper that the seed is for.
         round_number, part: of the sum.
         assignment: hash of the task (`boundary.assignment`).
+        draw: the helper's nonce, which says by which draw the groups were made.
+        said: the node's own terms: its group, and cohort and sigma of the noise that was really added.
         seed: 32 bytes.
     """
 
@@ -95,6 +109,8 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     round_number: int
     part: Part
     assignment: bytes
+    draw: bytes
+    said: NodeTerms
     seed: bytes
 
     def __repr__(self) -> str:

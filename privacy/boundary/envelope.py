@@ -146,7 +146,8 @@ class Envelope:
             except (InvalidTag, ValueError) as why:
                 raise Rejected(Reason.CANNOT_OPEN, header.kind) from why
         try:
-            return msgspec.msgpack.decode(plain, type=BODY[header.kind])
+            body: Body = msgspec.msgpack.decode(plain, type=BODY[header.kind])
+            return body
         except (msgspec.DecodeError, UnicodeDecodeError) as why:
             raise Rejected(Reason.MALFORMED, f"{header.kind}: {why}") from why
 
@@ -184,7 +185,7 @@ def wrap_and_hash(
     Raises:
         ValueError: header, body and recipient contradict each other.
     """
-    if BODY.get(header.kind) is not type(body) or header.sealed is not (header.kind in SEALED):
+    if not isinstance(body, BODY.get(header.kind, ())) or header.sealed is not (header.kind in SEALED):
         raise ValueError(f"a {header.kind} cannot carry {type(body).__name__} with sealed={header.sealed}")
     payload, start = begin(header, SEALED_KEY_BYTES + size_of(body) + TAG_BYTES)
     at = start + SEALED_KEY_BYTES if header.sealed else start

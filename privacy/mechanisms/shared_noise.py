@@ -46,15 +46,19 @@ class NoRoom(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NoiseReport:
-    """What the mechanism did. Stays on the node, but for the first two, which are public.
+    """What the mechanism did. Stays on the node, but for the first four, which are public.
 
     Attributes:
+        cohort: fewest nodes of a sum that the noise is scaled to.
+        sigma: standard deviation of the noise that this node added, in whole steps of the code.
         noise_std: of the noise that this node added, in the unit of the update.
         sum_noise_std: of what is in the sum at least, in the same unit.
         clipped: whether the update was longer than C, or a sum of pieces beyond the code's range.
         snr: norm of what went in over the expected norm of this node's noise.
     """
 
+    cohort: int
+    sigma: int
     noise_std: float
     sum_noise_std: float
     clipped: bool
@@ -173,7 +177,8 @@ class SharedNoise:
 
     def _report(self, sigma: int, norm: float, elements: int, code: FixedPoint, *, clipped: bool) -> NoiseReport:
         expected = sigma * math.sqrt(max(elements, 1))
-        return NoiseReport(sigma * code.step, sigma * math.sqrt(self.honest) * code.step, clipped, norm / expected)
+        of_sum = sigma * math.sqrt(self.honest) * code.step
+        return NoiseReport(self.cohort, sigma, sigma * code.step, of_sum, clipped, norm / expected)
 
 
 def honest_of(cohort: int) -> int:

@@ -43,6 +43,7 @@ app = "simulations.benchmarks.wire_app:client"
 linger_s = 600.0
 [privacy]
 allow_unaccounted_apps = true
+secure_sum = "allowed"
 """
 
 

@@ -20,7 +20,7 @@ from privacy.accounting.ledger import Budget, PrivacyLedger
 from privacy.boundary.flower import set_message_id
 
 NODES = 6
-SETTINGS = SumSettings("helper", bound=64.0)
+SETTINGS = SumSettings("helper", bound=64.0, min_cohort=NODES)
 
 
 class Grid:

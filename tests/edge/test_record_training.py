@@ -45,7 +45,7 @@ def sites(tmp_path):
 
 @pytest.fixture
 def federation(tmp_path):
-    federation = SummedFederation(tmp_path, NODES, 3)
+    federation = SummedFederation(tmp_path, NODES, NODES)
     yield federation
     federation.close()
 

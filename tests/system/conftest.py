@@ -26,6 +26,17 @@ APPS = ROOT / "tests" / "doubles"
 NODE_ID = 2**64 - 2
 
 
+def with_owner_s_word(toml: str) -> str:
+    """A configuration whose [privacy] says what its owner wants of secure sums."""
+    head, table, rest = toml.partition("[privacy]\n")
+    said = [line for line in ('secure_sum = "allowed"', 'helper_key = "any"') if line.split()[0] not in rest]
+    return (
+        head + "[privacy]\n" + "".join(f"{line}\n" for line in said) + rest
+        if table
+        else (head + "\n[privacy]\n" + "".join(f"{line}\n" for line in said))
+    )
+
+
 class NodeProcess:
     """A real `jaga-node run`, with its folder."""
 
@@ -147,13 +158,16 @@ class Federation:
         return self._centre
 
     def node(self, toml: str = "", *, url: str | None = None, node_id: int = NODE_ID) -> NodeProcess:
-        """A node's folder; `toml` is added to its configuration."""
+        """A node's folder; `toml` is added to its configuration.
+
+        Its owner asks for no secure sum and names no helper, where `toml` does not say otherwise.
+        """
         party = node_party(node_id)
         folder = self.folder / party
         self.authority.enrol(party, Role.NODE).save(folder / "credentials")
         (folder / "store.key").write_text(secrets.token_hex(32))
         link = f'name = "a site"\n[link]\nbroker = "{url or self.broker.url}"\n'
-        (folder / "node.toml").write_text(link + toml.replace("FOLDER", str(folder)))
+        (folder / "node.toml").write_text(link + with_owner_s_word(toml).replace("FOLDER", str(folder)))
         self.nodes.append(NodeProcess(folder, party))
         return self.nodes[-1]
 

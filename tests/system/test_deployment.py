@@ -60,7 +60,9 @@ def test_a_federation_from_nothing_to_a_finished_run(tmp_path, broker_port):
     tool("jaga-central", "init", "centre", "--federation", "Uji Coba", "--broker", url, folder=tmp_path)
     centre = ["--config", "centre/central.toml"]
     for zone in ("class-1", "class-2"):
-        tool("jaga-node", "init", zone, "--name", zone, "--broker", url, folder=tmp_path)
+        words = ("init", zone, "--name", zone, "--broker", url)
+        assert "--helper-key is missing" in tool("jaga-node", *words, folder=tmp_path, status=3)
+        tool("jaga-node", *words, "--no-secure-sum", folder=tmp_path)
         request = [f"--request={zone}/request.pem", f"--out={zone}/credentials/party.pem"]
         assert "node-" in tool("jaga-central", "nodes", "enroll", "--name", zone, *request, *centre, folder=tmp_path)
         with (tmp_path / zone / "node.toml").open("a") as config:

@@ -74,8 +74,9 @@ class Ministries:
             Nodes(records).enrol(f"site {node_id}", Identity.load(node.folder / "credentials").certificate)
         self.frozen = federation.nodes.pop()
         records.close()
-        parties = [node.party for node in (*federation.nodes, self.frozen)]
-        federation.helper.prepare(federation.broker.url, parties)
+        nodes = (*federation.nodes, self.frozen)
+        certificates = [str(node.folder / "credentials" / "party.pem") for node in nodes]
+        federation.helper.prepare(federation.broker.url, certificates)
         self.leader: subprocess.Popen | None = None
 
     def start_nodes(self) -> None:
