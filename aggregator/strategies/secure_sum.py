@@ -277,7 +277,8 @@ class SecureSum(Strategy):
                 return self._draws.of(number, part, nodes - self._barred, size, least)
             except NotApproved as why:
                 self._barred.update(why.nodes)
-                self._lose(GroupTold(part, (), SumRefusal.NOT_APPROVED.value, tuple(sorted(why.nodes))))
+                left_out = tuple(sorted(why.nodes))
+                self._lose(GroupTold(part, left_out, SumRefusal.NOT_APPROVED.value, left_out))
                 if len(nodes - self._barred) < least:
                     raise CohortTooSmall(
                         f"a secure sum is over at least {least} nodes, and the helper's organisation has approved "
