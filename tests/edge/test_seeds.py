@@ -1,7 +1,7 @@
 """A node seals its seeds to a valid helper alone, and to the keys that its owner insists on."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -136,3 +136,14 @@ def test_a_key_that_is_no_fingerprint_is_found_when_the_node_starts(key, tmp_pat
     (tmp_path / "node.toml").write_text(f'name = "a site"\n[privacy]\nhelper_key = "{key}"\n')
     with pytest.raises(BadConfig, match="helper_key"):
         NodeConfig.load(tmp_path / "node.toml")
+
+
+def test_a_helper_that_was_revoked_gets_no_seed():
+    known = Directory(NODE)
+    present(known, HELPER)
+    made = SeedSealer(NODE, known, None)
+    made.seal(TASK, masked())
+    known.revocations.receive(OURS.revocation_list({HELPER.certificate.serial: datetime.now(UTC)}).der)
+    assert made.party is None
+    with pytest.raises(NoHelper, match="revoked"):
+        made.seal(TASK, masked())
