@@ -135,7 +135,7 @@ def parties(federation):
 @pytest.fixture
 def one_more(federation):
     """A node more than a round needs, and a round that does not wait long for it."""
-    made = Parties(federation, 4, 20)
+    made = Parties(federation, 4, 45)
     yield made
     made.close()
 
