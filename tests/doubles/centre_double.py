@@ -129,6 +129,10 @@ class CentreDouble:
     def wait_online(self, party: str, online: bool = True, timeout_s: float = 60) -> None:
         self.wait_for(lambda: self.online.get(party) is online, timeout_s)
 
+    def wait_ready(self, party: str, timeout_s: float = 60) -> None:
+        """Until a node is there and starts tasks."""
+        self.wait_for(lambda: self.online.get(party) and self.unready[party] is None, timeout_s)
+
     def wait_for(self, condition, timeout_s: float):
         with self.changed:
             found = self.changed.wait_for(condition, timeout_s)

@@ -1,7 +1,7 @@
 """A node seals its seeds to a valid helper alone, and to the keys that its owner insists on."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -161,3 +161,14 @@ def test_a_node_asks_for_a_secure_sum_unless_its_owner_says_otherwise(tmp_path):
     (tmp_path / "node.toml").write_text('name = "a site"\n')
     privacy = NodeConfig.load(tmp_path / "node.toml").privacy
     assert (privacy.secure_sum, privacy.helper_key) == ("required", None)
+
+
+def test_a_helper_that_was_revoked_gets_no_seed():
+    known = Directory(NODE)
+    present(known, HELPER)
+    made = SeedSealer(NODE, known, "any")
+    made.seal(TASK, masked())
+    known.revocations.receive(OURS.revocation_list({HELPER.certificate.serial: datetime.now(UTC)}).der)
+    assert made.helper is None
+    with pytest.raises(NoHelper, match="revoked"):
+        made.seal(TASK, masked())

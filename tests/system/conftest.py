@@ -140,10 +140,11 @@ class Federation:
         self._centre: CentreDouble | None = None
 
     def revoke(self, *identities: Identity) -> None:
-        """Put a new list in the leader's folder, which the centre publishes when it connects."""
+        """Put a new list where the centre, be it a double or a real leader, finds it when it connects."""
         revoked = {identity.certificate.serial: datetime.now(UTC) for identity in identities}
         self.revocations = self.authority.revocation_list(revoked)
-        (self.folder / "leader" / "revocations.pem").write_bytes(self.revocations.pem)
+        for folder in (self.folder / "leader", self.folder):
+            (folder / "revocations.pem").write_bytes(self.revocations.pem)
 
     def start_broker(self, port: int | None = None) -> Broker:
         credentials = BrokerCredentials.in_folder(self.folder / "broker")

@@ -78,7 +78,7 @@ def listless(federation):
 def node(federation):
     federation.start_broker()
     node = federation.node(PAYING).start()
-    federation.centre.wait_for(lambda: federation.centre.unready.get(node.party, 0) is None, 60)
+    federation.centre.wait_ready(node.party)
     return node
 
 

@@ -213,7 +213,7 @@ def test_a_node_that_never_answers_costs_its_deadline_and_no_round(ministries):
     ministries.start_nodes()
     centre, frozen = ministries.federation.centre, ministries.frozen.start()
     for node in (*ministries.federation.nodes, frozen):
-        centre.wait_online(node.party)
+        centre.wait_ready(node.party)
     frozen.process.send_signal(signal.SIGSTOP)
     ministries.start_leader(rounds=1, nodes=4, deadline_s=40)
     events = ministries.finish()
