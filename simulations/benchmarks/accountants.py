@@ -23,10 +23,11 @@ from importlib.metadata import version
 import dp_accounting
 import numpy as np
 from dp_accounting import NeighboringRelation, pld, rdp
+from msgspec.structs import replace
 from opacus.accountants import PRVAccountant, RDPAccountant
 
 from privacy.accounting.composition import Adjacency, epsilon
-from privacy.accounting.events import SampledGaussian, of_units
+from privacy.accounting.events import SampledGaussian
 from privacy.accounting.renyi import ORDERS as WHOLE_ORDERS
 from simulations.benchmarks.table import Column, Outcome, Target
 
@@ -69,7 +70,7 @@ def run_accountants(sequences: int, seed: int, say: Callable[[str], None]) -> Ou
                 seconds[name].append(time.perf_counter() - begun)
             lower.append(_opacus_prv(events)[0])
             if number % 2 == 0:
-                half = [of_units(event, Adjacency.REPLACED.value) for event in events]
+                half = [replace(event, noise_multiplier=event.noise_multiplier / 2) for event in events]
                 halved.append(min(found[PLD_REPLACED][-1], _opacus_prv(half)[1]))
             if number % 20 == 19:
                 say(f"{number + 1} of {sequences} sequences")
