@@ -25,11 +25,13 @@ ANY = ""
 """The unit of an event that names none: it counts against every unit."""
 SITE = "site"
 """Everything of one node. Whoever cannot tell whether a site took part cannot tell a part of it: it counts for all."""
+SLOT = "slot"
+"""Half an hour of one node's log, so always about persons."""
 DAY = "day"
 """Everything of one calendar day at one node, so all that one person leaves there in a day. It covers every smaller
 unit. What is charged to smaller units counts for it `day_units` times."""
 MOST_SLOTS_OF_A_DAY = 48.0
-"""What `day_units` is taken for in stored events from before it was known: a day is at most so many slots."""
+"""What `day_units` is taken for in events that do not say it: a day is at most so many slots."""
 FINE_STD = 4.0
 """Noise of so many steps or more adds up to what is a Gaussian but for a trace, see `SharedGaussian.shift`."""
 
@@ -164,9 +166,12 @@ def counts_for(event: Event, unit: str) -> bool:
 def day_units(event: Event) -> float:
     """The most that a day at this node moves the sum, over the most that a unit does; 0 if it is not about persons.
 
-    Events of a day, of a site, or of no unit are taken for at least 1.
+    Never too little if an event does not say it: one of a day or a site is taken for 1, one of a slot or of no unit for
+    a whole day of slots.
     """
-    return max(event.day_units, 1.0) if event.unit in (DAY, SITE, ANY) else event.day_units
+    if event.unit in (DAY, SITE):
+        return max(event.day_units, 1.0)
+    return event.day_units or (MOST_SLOTS_OF_A_DAY if event.unit in (SLOT, ANY) else 0.0)
 
 
 def of_units(event: Event, units: float) -> Event:

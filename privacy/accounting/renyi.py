@@ -29,7 +29,7 @@ from functools import lru_cache
 
 from privacy.accounting.gaussian import MARGIN, TRACE
 
-ORDERS = (*range(2, 65), 80, 96, 128, 192, 256, 384, 512, 768, 1024)
+ORDERS: tuple[int, ...] = (*range(2, 65), 80, 96, 128, 192, 256, 384, 512, 768, 1024)
 ROUNDING = 1e-13
 """Added to every step's cost, relative and absolute: over what float64 rounds in the sums below."""
 

@@ -57,6 +57,8 @@ def exact(shift):
         (SampledGaussian(100.0, 1.0, 1, 1, DAY, 1.0), 14, 1, 14),
         (SharedGaussian(2.0**20, 100 * 2.0**20, 1, 13, SITE, 1.0), 14, 1, 1),
         (SharedGaussian(2.0**20, 100 * 2.0**20, 1, 13, SITE), 14, 2, 2),
+        (SampledGaussian(100.0, 1.0, 1, 2, "slot"), 1, 1, 48),
+        (SampledGaussian(100.0, 1.0, 1), 1, 1, 48),
     ],
 )
 def test_a_person_is_one_gaussian_of_so_many_times_the_shift(event, days, nodes, times):

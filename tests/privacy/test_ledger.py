@@ -261,6 +261,7 @@ def test_no_record_ever_pays_more_than_the_budget(steps):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(LIVES)
 def test_no_record_ever_pays_more_than_the_budget_in_ten_thousand_lives(steps):
