@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 
 import msgspec
 
@@ -16,7 +17,19 @@ FLOATS = (
 )
 INTS = (-(2**63), -1, 0, 1, 2, 3, 7, 16, 64, 100, 1000, 65_536, 10**6, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1)
 LONG = 100_000
-WORDS = ("", "crowding", "proximity", "nothing", "crowding\x00", "dp-sgd", "shared-noise", "record", "slot", "day", "site")
+WORDS = (
+    "",
+    "crowding",
+    "proximity",
+    "nothing",
+    "crowding\x00",
+    "dp-sgd",
+    "shared-noise",
+    "record",
+    "slot",
+    "day",
+    "site",
+)
 NAMES = ("num-examples", "epsilon", "error-sum", "error-count", "nothing", "")
 
 FLOAT_FIELDS = {
@@ -49,6 +62,19 @@ ODD = {
 DTYPES = ("float16", "float64", "int32", "int64", "uint8", "bool", "complex64", "<U4")
 SHAPES = ("empty", "flat", "deep", "scalar", "wide")
 TYPES = ("train", "evaluate", "query", "train.own", "evaluate.own", "query.own", "", "nothing")
+
+
+Value = bool | int | float | str | bytes | list[float]
+
+_READERS: dict[str, Callable[[str], Value]] = {
+    "t": lambda text: text == "1",
+    "i": int,
+    "f": float,
+    "b": bytes.fromhex,
+    "l": lambda text: [float(one) for one in text.split(",") if one],
+    "s": str,
+    "r": lambda text: text * LONG,
+}
 
 
 class Mutation(msgspec.Struct, frozen=True, array_like=True):
@@ -87,29 +113,16 @@ def literal(value: object) -> str:
             return f"r:{text[0]}" if same else f"s:{text}"
 
 
-def value_of(text: str) -> bool | int | float | str | bytes | list[float]:
+def value_of(text: str) -> Value:
     """Return the value that `literal` wrote.
 
     Raises:
         ValueError: the text is not one.
     """
-    kind, _, rest = text.partition(":")
-    match kind:
-        case "t":
-            return rest == "1"
-        case "i":
-            return int(rest)
-        case "f":
-            return float(rest)
-        case "b":
-            return bytes.fromhex(rest)
-        case "l":
-            return [float(one) for one in rest.split(",") if one]
-        case "s":
-            return rest
-        case "r":
-            return rest * LONG
-    raise ValueError(f"{text[:60]!r} is not a literal: expected f:, i:, s:, b:, t:, l: or r: and a value")
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in _READERS:
+        raise ValueError(f"{text[:60]!r} is not a literal: expected {', '.join(_READERS)}, a colon and a value")
+    return _READERS[kind](rest)
 
 
 def any_float(rng: random.Random) -> float:

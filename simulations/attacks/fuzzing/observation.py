@@ -54,13 +54,15 @@ class Observation(msgspec.Struct, frozen=True):
         return str(getattr(self, name))
 
 
-def observe(response: Response, packed: memoryview, seconds: float, *, died: bool, charge: str, log: str) -> Observation:
+def observe(
+    response: Response, packed: memoryview, seconds: float, *, died: bool, charge: str, log: str
+) -> Observation:
     """Look at one answer."""
     frame, metrics, numbers = _reply(response, packed) if response.flower else ("", "", "")
     return Observation(
         refusal="" if response.refusal is None else response.refusal.value,
         died="died" if died else "",
-        frame=f"{frame} sizes {response.sizes} packed {len(packed)} state {_length(response.context)} {_share(response)}",
+        frame=f"{frame} sizes {response.sizes} packed {len(packed)} {_state(response)} {_share(response)}",
         metrics=metrics,
         numbers=numbers,
         charge=charge,
@@ -124,8 +126,8 @@ def _finite(values: Any) -> str:
     return f"{int(np.isnan(values).sum())} nan, {int(np.isinf(values).sum())} inf"
 
 
-def _length(context: memoryview | None) -> int:
-    return -1 if context is None else len(context)
+def _state(response: Response) -> str:
+    return "no state" if response.context is None else f"state {len(response.context)}"
 
 
 def _share(response: Response) -> str:

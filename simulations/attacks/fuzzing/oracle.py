@@ -21,6 +21,8 @@ from simulations.attacks.fuzzing.tasks import FuzzTask
 
 RATE = 1e38
 CLOCK = 3.3e38
+NOISE, CLIP_NORM = 5000.0, 1e-3
+"""Much noise costs next to nothing, and a refusal has none on it."""
 LOWEST, LARGEST = 2.0e38, float(np.finfo(np.float32).max)
 
 Asks = Callable[[FuzzTask], str]
@@ -119,6 +121,8 @@ def _task(bits: int) -> FuzzTask:
         "site",
         (
             Mutation("config", "learning-rate", literal(RATE)),
+            Mutation("config", "noise-multiplier", literal(NOISE)),
+            Mutation("config", "clip-norm", literal(CLIP_NORM)),
             Mutation("config", "batch-size", "i:4096"),
             Mutation("model", "rest", literal(CLOCK)),
             Mutation("model", "first", literal(-_weight(bits))),

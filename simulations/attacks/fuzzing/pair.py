@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Self, TypeVar, cast
 from edge.learning.protocol import Workplace, read_frame, write_frame
 from edge.store.connection import Connection
 from edge.store.database import Database
-from privacy.accounting.events import encode_events
+from privacy.accounting.events import UnreadableEvents, encode_events
 from privacy.accounting.ledger import PrivacyLedger
 from simulations.attacks.fuzzing.host import Answered, Order
 from simulations.attacks.fuzzing.observation import Observation, observe
@@ -34,6 +34,7 @@ SPEED = 20.0
 FRESH_AFTER = 400
 """Tasks, after which ledgers begin anew: to add up a long one takes time."""
 RECORD_LIFETIME_S = 14 * 86400.0
+UNREADABLE = "the ledger cannot be read any more"
 
 Found = TypeVar("Found")
 
@@ -118,8 +119,16 @@ class Station:
             self._host.wait()
             self._host = None
 
+    @property
+    def epsilon(self) -> float:
+        """What the ledger says is spent."""
+        return self._ledger.epsilon()
+
     def _charge(self, message_id: bytes) -> str:
-        entries = self._ledger.entries_of(message_id)
+        try:
+            entries = self._ledger.entries_of(message_id)
+        except UnreadableEvents as why:
+            return f"{UNREADABLE}: {why.__cause__}"
         said = [
             f"{e.purpose} {encode_events(e.events).decode()} {'spent' if e.spent_at else 'reserved'}" for e in entries
         ]
@@ -135,7 +144,7 @@ class Station:
     def _workplace(self, path: Path) -> Workplace:
         newer: dict[str, Any] = {"speed": SPEED, "hold_answers": self._hold}
         known = {name: value for name, value in newer.items() if name in Workplace.__struct_fields__}
-        units = {name: (EPSILON, 1e-6) for name in ("slot", "day", "site", "session")}
+        units = dict.fromkeys(("slot", "day", "site", "session"), (EPSILON, 1e-6))
         return Workplace(
             database=str(path),
             key=KEY,
@@ -190,7 +199,9 @@ class Pair:
         self.restart()
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
+    ) -> None:
         self._both(Station.stop)
         for thread in self._threads:
             thread.shutdown()

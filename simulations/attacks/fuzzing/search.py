@@ -13,7 +13,7 @@ from privacy.boundary.messages import Refusal
 from simulations.attacks.fuzzing.comparison import SURE, UNSURE, p_value, slower
 from simulations.attacks.fuzzing.mutation import Mutation, literal
 from simulations.attacks.fuzzing.observation import JUDGED, Observation
-from simulations.attacks.fuzzing.pair import Pair
+from simulations.attacks.fuzzing.pair import UNREADABLE, Pair
 from simulations.attacks.fuzzing.tasks import BASES, CORE, FuzzTask, Leader, Unsendable, any_task
 
 REPEATS, MORE_REPEATS, SLOW_REPEATS, TIMED_REPEATS = 12, 30, 8, 5
@@ -24,7 +24,8 @@ LOOKS = 2
 """How often a difference of one kind that turned out to be noise is looked into again."""
 POOR = 3
 """So many tasks in a row without budget, and the stores begin again."""
-TIME = "time"
+TIME, BROKEN = "time", "ledger"
+"""Fields of a difference that are not of an observation."""
 FOLLOWS = ("frame", "metrics", "numbers")
 """Fields of an answer, which a refusal does not have."""
 
@@ -110,8 +111,10 @@ class Search:
             differing = [name for name in differing if name not in FOLLOWS]
         for name in differing:
             self._follow_up(name, task, a, b)
+        if a.charge.startswith(UNREADABLE):
+            self._note_broken(task, a)
         self._poor = self._poor + 1 if a.refusal == Refusal.BUDGET_SPENT.value else 0
-        if "charge" in differing or "died" in differing or self._poor >= POOR:
+        if {"charge", "died"} & set(differing) or self._poor >= POOR or a.charge.startswith(UNREADABLE):
             self._pair.restart()
             self._poor = 0
         return a
@@ -158,6 +161,13 @@ class Search:
                 self.tally.differences.append(Difference(self._pair.name, name, small, *sides))
             else:
                 self._noise[kind] += 1
+
+    def _note_broken(self, task: FuzzTask, seen: Observation) -> None:
+        """Note a task after which a node cannot go on: no stores are told apart, and yet no leader may do it."""
+        kind = (BROKEN, task.base)
+        self._known[kind] += 1
+        if self._known[kind] == 1:
+            self.tally.differences.append(Difference(self._pair.name, BROKEN, task, seen.charge[:SHOWN], ""))
 
     def _count_likes(self) -> None:
         counts = list(self._known.values())

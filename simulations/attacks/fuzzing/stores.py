@@ -37,7 +37,7 @@ class Neighbours:
 
 def site_log(seed: int, now: float | None = None) -> dict[int, dict[bytes, int]]:
     """Return the log of a site over the last two whole days; the seed decides who was near and for how long."""
-    rng = random.Random(seed)  # noqa: S311  (data, not a secret)
+    rng = random.Random(seed)
     people = [rng.randbytes(16) for _ in range(PEOPLE)]
     first_day = int((time.time() if now is None else now) // DAY_S) - DAYS
     slots = [
@@ -50,7 +50,7 @@ def site_log(seed: int, now: float | None = None) -> dict[int, dict[bytes, int]]
 
 def neighbours(seed: int, now: float | None = None) -> list[Neighbours]:
     """Return the pairs of logs that a task must not tell apart."""
-    rng = random.Random(seed + 1)  # noqa: S311
+    rng = random.Random(seed + 1)
     log = site_log(seed, now)
     slots = sorted(log)
     slot = slots[len(slots) // 2 + SLOTS // 4]

@@ -16,6 +16,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from aggregator.strategies.secure_sum import SecureSum, SumSettings
 from aggregator.strategies.streaming import Streaming
+from edge.learning import protocol
 from edge.learning.protocol import Request
 from edge.learning.tasks.task import load_task
 from privacy.boundary import flower
@@ -146,6 +147,7 @@ class Leader:
             part: dict(next(iter(asks(1, arrays, ConfigRecord({}), grid))).content.config_records[TERMS].items())
             for part, asks in (("train", strategy.configure_train), ("evaluate", strategy.configure_evaluate))
         }
+        self._helper = _trusted(federation)
         federation.close()
 
     def sendable(self, task: FuzzTask) -> Sendable:
@@ -172,7 +174,6 @@ class Leader:
                     fields.pop(one.name, None)
                 else:
                     fields[one.name] = value_of(one.value)
-        helper = str(self._terms[kind]["helper"])
         arrays = _model(self._model, changed["model"])
         content: dict[str, Any] = {ARRAYS: arrays, CONFIG: ConfigRecord(config)}
         if summed:
@@ -184,12 +185,12 @@ class Leader:
         for name, field in (("type", "_message_type"), ("dst", "_dst_node_id"), ("run", "_run_id")):
             if name in metadata:
                 message.metadata.__dict__[field] = metadata[name]
-        return self._request(message, message_id, helper, changed["request"])
+        return self._request(message, message_id, changed["request"])
 
-    def _request(self, message: Message, message_id: bytes, helper: str | None, changed: list[Mutation]) -> Sendable:
+    def _request(self, message: Message, message_id: bytes, changed: list[Mutation]) -> Sendable:
         parts = [array.data for array in arrays_of(message).values()]
         sizes, joined, head = [len(part) for part in parts], b"".join(parts), flower.head_of(message)
-        context, encoding = None, Encoding.EXACT
+        context, encoding, helper = None, Encoding.EXACT, self._helper
         for one in changed:
             number = int(float(str(value_of(one.value))))
             if one.name == "cut":
@@ -271,6 +272,15 @@ def _records(content: dict[str, Any], changed: list[Mutation]) -> None:
             content["more"] = ArrayRecord({"w": Array(np.zeros(2, np.float32))})
         else:
             content["metrics"] = MetricRecord({"num-examples": 3.0})
+
+
+def _trusted(federation: SummedFederation) -> Any:
+    """What a request says of the helper that the node trusts: its name, or all that its draws are checked against."""
+    certificate = federation.helper.certificate
+    whole = getattr(protocol, "TrustedHelper", None)
+    if whole is None:
+        return certificate.party
+    return whole(certificate.party, certificate.federation, certificate.verify_key.public_bytes_raw())
 
 
 class _Nodes:
