@@ -84,12 +84,11 @@ Part = tuple[list[Finding], list[Difference], dict[str, Tally]]
 def _fuzzed(seed: int, folder: Path, leader: Leader, tasks: int, seconds: float, *, quick: bool) -> Iterator[Part]:
     pairs = [pair for pair in neighbours(seed) if not quick or pair.name in QUICK_PAIRS]
     alone = next(pair for pair in pairs if pair.name == ALONE)
-    begun = time.monotonic()
     shown, shown_late = _careless(seed, folder / "careless", leader, alone)
     for number, logs in enumerate(pairs):
         rng = random.Random(f"{seed} {logs.name}")
-        until = begun + seconds * (number + 1) / (len(pairs) + 1)
         with Pair(folder / f"pair{number}", logs) as pair:
+            until = time.monotonic() + seconds / len(pairs)
             tally = Search(pair, leader, rng, until=until).run(tasks // len(pairs), patient=tasks >= PATIENT_FROM)
         if not tally.sees:
             raise RuntimeError(f"no honest task was answered ({tally.refused.most_common(3)}): nothing was tested")

@@ -17,7 +17,7 @@ from privacy.boundary.messages import Refusal
 APP = "simulations.attacks.fuzzing.careless:app_for"
 FEW = 2
 """With fewer slots than this there is no example of the task `crowding`."""
-WORK_S = 0.5
+WORK_S = 0.3
 LARGE = 1e38
 """A learning rate at which it says that its update is not finite."""
 
