@@ -31,7 +31,7 @@ COHORT = 6
 MOST_MUTATIONS = 4
 ARRAYS, CONFIG = "arrays", "config"
 
-SITE = {
+SITE: dict[str, Any] = {
     "mechanism": "shared-noise",
     "unit": "site",
     "noise-multiplier": 2.0,
@@ -40,7 +40,7 @@ SITE = {
     "batch-size": 16,
     "learning-rate": 0.1,
 }
-RECORD = {
+RECORD: dict[str, Any] = {
     "mechanism": "shared-noise",
     "unit": "record",
     "noise-multiplier": 2.0,
@@ -48,7 +48,7 @@ RECORD = {
     "learning-rate": 1.0,
     "lot-size": 32,
 }
-DP_SGD = {
+DP_SGD: dict[str, Any] = {
     "noise-multiplier": 2.0,
     "clip-norm": 0.5,
     "steps": 2,
