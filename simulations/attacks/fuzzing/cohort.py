@@ -9,6 +9,7 @@ from typing import Any
 from flwr.app import Array, ArrayRecord, ConfigRecord
 from flwr.serverapp.strategy import FedAvg
 
+from aggregator.cohort import CohortTooSmall
 from aggregator.strategies.secure_sum import SecureSum, SumSettings
 from aggregator.strategies.streaming import Streaming
 from edge.learning.app import app_for
@@ -89,7 +90,10 @@ def _round(federation: SummedFederation, sites: list[Site]) -> bool:
             continue
     if len(replies) < REAL:
         return False
-    summed, _ = strategy.aggregate_train(1, replies)
+    try:
+        summed, _ = strategy.aggregate_train(1, replies)
+    except CohortTooSmall:  # what the strategy says if the helper refuses
+        return False
     return summed is not None
 
 

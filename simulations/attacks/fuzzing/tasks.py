@@ -140,7 +140,7 @@ class Leader:
         state = load_task("crowding").model().state_dict()
         self._model = {name: tensor.numpy() for name, tensor in state.items()}
         federation = SummedFederation(folder, COHORT, COHORT, RUN)
-        strategy = SecureSum(Streaming(FedAvg()), SumSettings("helper", bound=64.0), federation)
+        strategy = SecureSum(Streaming(FedAvg()), SumSettings("helper", bound=64.0, min_cohort=COHORT), federation)
         arrays = ArrayRecord({name: Array(values) for name, values in self._model.items()})
         grid: Any = _Nodes()
         self._terms = {
