@@ -41,6 +41,10 @@ TIMED = (
 CLIPPING_TRIES = 200
 
 
+class NothingTested(RuntimeError):
+    """No honest task was answered from records: that no difference was found means nothing."""
+
+
 @dataclass(slots=True)
 class Report:
     """Rows of the table, and the tasks that told two stores apart."""
@@ -89,9 +93,12 @@ def _fuzzed(seed: int, folder: Path, leader: Leader, tasks: int, seconds: float,
         rng = random.Random(f"{seed} {logs.name}")
         with Pair(folder / f"pair{number}", logs) as pair:
             until = time.monotonic() + seconds / len(pairs)
-            tally = Search(pair, leader, rng, until=until).run(tasks // len(pairs), patient=tasks >= PATIENT_FROM)
-        if not tally.sees:
-            raise RuntimeError(f"no honest task was answered ({tally.refused.most_common(3)}): nothing was tested")
+            search = Search(pair, leader, rng, until=until)
+            reads = search.reads_records()
+            tally = search.run(tasks // len(pairs), patient=tasks >= PATIENT_FROM)
+        if not (reads and tally.sees):
+            refused = tally.refused.most_common(3)
+            raise NothingTested(f"{logs.name}: the answers are not made of the stores' records (refused: {refused})")
         told_apart = [one for one in tally.differences if one.field != BROKEN]
         row = Finding(
             f"neighbouring stores: {logs.name}",

@@ -34,6 +34,8 @@ def test_an_app_that_refuses_writes_and_takes_its_time_by_its_records_is_found_o
 @pytest.mark.parametrize("name", ["a slot holds something else", ALONE])
 def test_neighbouring_stores_answer_hundreds_of_odd_tasks_alike(tmp_path, name):
     with pair_of(tmp_path, name) as pair:
-        tally = Search(pair, Leader(tmp_path), random.Random(2)).run(250, patient=False)
+        search = Search(pair, Leader(tmp_path), random.Random(2))
+        assert search.reads_records()
+        tally = search.run(250, patient=False)
     assert tally.sees
     assert [(one.field, str(one.task), one.a, one.b) for one in tally.differences] == []

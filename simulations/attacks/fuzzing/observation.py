@@ -37,6 +37,7 @@ class Observation(msgspec.Struct, frozen=True):
         log: what node and trainer wrote, without times and addresses.
         detail: stays in the node; not judged unless it is in `log`.
         seconds: not compared here, see `comparison.slower`.
+        values: of the arrays that leave in the clear; noised, so not judged.
     """
 
     refusal: str
@@ -48,6 +49,7 @@ class Observation(msgspec.Struct, frozen=True):
     log: str
     detail: str
     seconds: float
+    values: tuple[float, ...] = ()
 
     def field(self, name: str) -> str:
         """One of `JUDGED`."""
@@ -58,7 +60,7 @@ def observe(
     response: Response, packed: memoryview, seconds: float, *, died: bool, charge: str, log: str
 ) -> Observation:
     """Look at one answer."""
-    frame, metrics, numbers = _reply(response, packed) if response.flower else ("", "", "")
+    frame, metrics, numbers, values = _reply(response, packed) if response.flower else ("", "", "", ())
     return Observation(
         refusal="" if response.refusal is None else response.refusal.value,
         died="died" if died else "",
@@ -69,6 +71,7 @@ def observe(
         log=quiet(log),
         detail=response.detail,
         seconds=seconds,
+        values=values,
     )
 
 
@@ -79,8 +82,8 @@ def quiet(text: str) -> str:
     return text.strip()
 
 
-def _reply(response: Response, packed: memoryview) -> tuple[str, str, str]:
-    """Frame, metrics and numbers of a Flower reply."""
+def _reply(response: Response, packed: memoryview) -> tuple[str, str, str, tuple[float, ...]]:
+    """Frame, metrics, numbers and values of a Flower reply."""
     message = flower.message_of(response.flower)
     frame = [f"head {len(response.flower)} {message.metadata.message_type}"]
     metrics: list[str] = []
@@ -90,14 +93,17 @@ def _reply(response: Response, packed: memoryview) -> tuple[str, str, str]:
             if type(record).__name__ == "MetricRecord":
                 metrics.append(f"{key} {_metric(key, value)}")
     # An int8 answer is unpacked against the task's arrays, which are not at hand: its sizes say what there is to see.
-    numbers = []
+    numbers: list[str] = []
+    values: tuple[float, ...] = ()
     if response.masked is None and message.has_content():
         try:
             unpack(message, packed, response.sizes, Encoding.EXACT, {})
-            numbers = [f"{key} {_finite(array.numpy())}" for key, array in arrays_of(message).items()]
+            arrays = {key: array.numpy() for key, array in arrays_of(message).items()}
+            numbers = [f"{key} {_finite(array)}" for key, array in arrays.items()]
+            values = tuple(float(one) for array in arrays.values() if array.dtype.kind == "f" for one in array.ravel())
         except ValueError:
             numbers = ["packed in steps"]
-    return "; ".join(frame), "; ".join(metrics), "; ".join(numbers)
+    return "; ".join(frame), "; ".join(metrics), "; ".join(numbers), values
 
 
 def _kind(value: Any) -> str:

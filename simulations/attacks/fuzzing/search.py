@@ -22,6 +22,11 @@ BISECTIONS = 24
 SHOWN = 300
 LOOKS = 2
 """How often a difference of one kind that turned out to be noise is looked into again."""
+QUIET = FuzzTask(
+    "dp-sgd", (Mutation("config", "noise-multiplier", "f:1e-05"), Mutation("config", "learning-rate", "f:10.0"))
+)
+"""With noise of .000006 on a weight; what a slot moves it by is above `FAR_APART`."""
+FAR_APART = 1e-4
 POOR = 3
 """So many tasks in a row without budget, and the stores begin again."""
 TIME, BROKEN = "time", "ledger"
@@ -94,6 +99,13 @@ class Search:
             self.try_task(any_task(self._rng, patient=patient))
         self._count_likes()
         return self.tally
+
+    def reads_records(self) -> bool:
+        """Whether an answer with next to no noise differs: else the trainers do not read what the stores differ in."""
+        seen = self._ask(QUIET)
+        if seen is None:
+            return False
+        return any(abs(x - y) > FAR_APART for x, y in zip(seen[0].values, seen[1].values, strict=False))
 
     def try_task(self, task: FuzzTask) -> Observation | None:
         """Send a task to both stores and follow up what differs; what the first store gave, None if unsendable."""

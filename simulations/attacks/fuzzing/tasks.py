@@ -133,7 +133,7 @@ class Leader:
         seconds: until a task expires, for nodes that are told.
     """
 
-    def __init__(self, folder: Path, seconds: float = 5.0) -> None:
+    def __init__(self, folder: Path, seconds: float = 12.0) -> None:
         flower.enter_run(RUN, flower.CENTRE)
         self._seconds = seconds
         self._sent = 0
