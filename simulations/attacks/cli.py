@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from simulations.attacks.finding import Audit, Finding
+from simulations.attacks.fuzzing.command import command as malicious_leader
 
 NOT_HELD, BAD_INPUT = 1, 3
 
@@ -24,6 +25,8 @@ out = Console()
 err = Console(stderr=True)
 
 Step = Callable[[Path], list[Finding] | list[Audit]]
+
+app.command("malicious-leader")(malicious_leader)
 
 
 @app.callback()
@@ -34,7 +37,8 @@ def common() -> None:
 @app.command("all")
 def everything(
     only: Annotated[
-        list[str] | None, typer.Option(help="One kind alone: membership, property, inversion, parties, groups, audit.")
+        list[str] | None,
+        typer.Option(help="One kind alone: membership, property, inversion, parties, groups, malicious-leader, audit."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of data and models; noise and masks are never seeded.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer runs; about half a minute.")] = False,
@@ -83,6 +87,7 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
     from simulations.attacks.auditing import audits  # noqa: PLC0415  (torch and Flower take seconds to import)
     from simulations.attacks.groups import groups  # noqa: PLC0415
     from simulations.attacks.inversion import inversion  # noqa: PLC0415
+    from simulations.attacks.malicious_leader import findings as lies  # noqa: PLC0415
     from simulations.attacks.membership import membership, properties  # noqa: PLC0415
     from simulations.attacks.parties import parties  # noqa: PLC0415
 
@@ -92,6 +97,7 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
         "inversion": lambda _: inversion(seed, 60 if quick else 400),
         "parties": lambda folder: parties(seed, 150 if quick else 600, folder),
         "groups": lambda folder: groups(seed, folder),
+        "malicious-leader": lambda folder: lies(seed, folder, quick=quick),
         "audit": lambda _: audits(seed, 800 if quick else 6000),
     }
 
