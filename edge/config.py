@@ -312,8 +312,10 @@ class LearningTable(_Table):
 
 
 class UnitTable(_Table):
-    """`[privacy.units.NAME]`: the limit of one privacy unit (`slot`, `session`, `site`), where it has one of its
-    own."""
+    """`[privacy.units.NAME]`: the limit of a privacy unit (`slot`, `session`, `day`, `site`), if it has one of its own.
+
+    `day` is all that one person leaves at this site in a day, by all `nodes_of_site`.
+    """
 
     epsilon: Annotated[float, Field(gt=0)]
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
@@ -325,6 +327,8 @@ class PrivacyTable(_Table):
     `secure_sum = "required"` refuses whatever is not part of a secure sum of two aggregators. `helper_key` is the
     fingerprint that the second organisation gave you (`jaga-central helper show`): no other helper is believed then.
     `min_cohort` is of how many nodes that organisation makes a sum at least: noise that nodes share goes by it.
+    `nodes_of_site` is by how many nodes one person may be heard on one day: a satellite and its hub are two, as are two
+    nodes in rooms of one building. A person's day is charged for all of them.
     """
 
     epsilon: Annotated[float, Field(gt=0)] = 8.0
@@ -334,11 +338,12 @@ class PrivacyTable(_Table):
     secure_sum: Literal["allowed", "required"] = "allowed"
     helper_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     min_cohort: Annotated[int, Field(ge=2)] = 3
+    nodes_of_site: Annotated[int, Field(ge=1, le=1000)] = 1
     units: dict[Annotated[str, Field(pattern=r"^[a-z]{1,32}$")], UnitTable] = {}
 
     def budget(self) -> Budget:
         units = {name: Limit(unit.epsilon, unit.delta) for name, unit in self.units.items()}
-        return Budget(self.epsilon, self.delta, self.record_lifetime_days * DAY_S, units)
+        return Budget(self.epsilon, self.delta, self.record_lifetime_days * DAY_S, units, self.nodes_of_site)
 
 
 class NodeConfig(BaseSettings):

@@ -345,6 +345,7 @@ class Node:
             only_masked=self._only_masked,
             min_cohort=config.privacy.min_cohort,
             units={name: (unit.epsilon, unit.delta) for name, unit in config.privacy.units.items()},
+            nodes_of_site=config.privacy.nodes_of_site,
         )
 
     def _sensing_settings(self) -> Settings:

@@ -16,6 +16,8 @@ from edge.commands.terminal import TAMPERED, ConfigFile, explained, fail, ok, ou
 from edge.config import NodeConfig
 from edge.store.books import BookFault, Books, Note
 from edge.store.database import Database
+from privacy.accounting.events import DAY
+from privacy.accounting.guarantees import Guarantee, of_ledger, rounded_up
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.catalogue.record import record as record_of_processing
 from privacy.catalogue.use import Use
@@ -109,9 +111,10 @@ def _show(books: Books, rules: Any) -> None:
     for unit, spent in (ledger.by_unit() or {"": 0.0}).items():
         limit = ledger.budget.of(unit)
         out.print(
-            f"epsilon spent{f' for one {unit}' if unit else ''} / terpakai: [bold]{spent:.3f}[/] of {limit.epsilon:g} "
-            f"at delta {limit.delta:g}, over {rules.record_lifetime_days:g} days"
+            f"epsilon spent{f' for one {unit}' if unit else ''} / terpakai: [bold]{rounded_up(spent)}[/] of "
+            f"{limit.epsilon:g} at delta {limit.delta:g}, over {rules.record_lifetime_days:g} days"
         )
+    _show_guarantees(ledger)
     table = Table("row", "when / waktu (UTC)", "to / kepada", "bytes", "ledger", "what / isi")
     for row in books.audit.rows():
         uses = {use.what for number in row.entries if (use := entries.get(number)) is not None}
@@ -120,6 +123,29 @@ def _show(books: Books, rules: Any) -> None:
         what = f"{row.note} ({', '.join(sorted(uses))})" if uses else row.note
         table.add_row(str(row.row), when, row.recipient, f"{row.size_bytes:,}", paid, what)
     out.print(table)
+
+
+def _show_guarantees(ledger: PrivacyLedger) -> None:
+    """What all that left may tell of whom, as a table; figures are rounded up."""
+    table = Table("of whom / tentang siapa", "epsilon", "there or not / ada atau tidak", "limit / batas")
+    for row in of_ledger(ledger):
+        limit = "-" if row.limit is None else f"{row.limit:g}"
+        table.add_row(_of_whom(row), rounded_up(row.epsilon), rounded_up(row.added), limit)
+    out.print(table)
+    out.print(
+        "Upper bounds, if requests did not depend on earlier answers; if they did, the limits hold.\n"
+        "Batas atas, bila permintaan tidak bergantung pada jawaban sebelumnya; bila ya, batas anggaran berlaku.",
+        highlight=False,
+    )
+
+
+def _of_whom(row: Guarantee) -> str:
+    if row.unit != DAY:
+        return f"one {row.unit} / satu {row.unit}" if row.unit else "any unit / unit apa pun"
+    heard = f", heard by {row.nodes} nodes / terdengar {row.nodes} node" if row.nodes > 1 else ""
+    if row.days == 1:
+        return f"a person's day / satu hari seseorang{heard}"
+    return f"a person, {row.days} days in a row / seseorang, {row.days} hari berturut-turut{heard}"
 
 
 def _write(to: Path, text: str) -> None:

@@ -29,6 +29,7 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         only_masked: refuse what is not part of a secure sum.
         min_cohort: of how many nodes a secure sum is at least.
         units: epsilon and delta of single privacy units, where they are not the node's own.
+        nodes_of_site: by how many nodes of the site one person may be heard.
     """
 
     database: str
@@ -43,11 +44,12 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     only_masked: bool = False
     min_cohort: int = 3
     units: dict[str, tuple[float, float]] = {}
+    nodes_of_site: int = 1
 
     @property
     def budget(self) -> Budget:
         units = {name: Limit(*limit) for name, limit in self.units.items()}
-        return Budget(self.epsilon, self.delta, self.record_lifetime_s, units)
+        return Budget(self.epsilon, self.delta, self.record_lifetime_s, units, self.nodes_of_site)
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -107,7 +107,7 @@ def test_the_ledger_is_charged_for_the_task_s_own_unit_and_no_other(federation, 
 
 
 def test_a_node_says_no_when_its_budget_is_spent(federation, tmp_path):
-    sites = sites_in(tmp_path, epsilon=7.0)
+    sites = sites_in(tmp_path, epsilon=16.0)
     summed_round(federation, sites, CONFIG)
     with pytest.raises(Refused) as no:
         summed_round(federation, sites, CONFIG, 2)
