@@ -2,8 +2,8 @@
 
 Both are Gaussian. Examples fall into pieces (`edge.learning.tasks.units`): each example is one, or all of a day are. A
 piece's gradient is clipped to norm C, and a privacy unit touches at most k pieces (the task promises it), so adding or
-removing a unit moves the sum of a step by at most k C, and replacing what it holds by 2 k C. Noise has standard deviation
-z k C (1 + `SLACK` for rounding), and z, the noise multiplier *per unit*, is what the ledger records.
+removing a unit moves the sum of a step by at most k C, and replacing what it holds by 2 k C. Noise has standard
+deviation z k C (1 + `SLACK` for rounding), and z, the noise multiplier *per unit*, is what the ledger records.
 
 With Poisson sampling every piece enters a step with probability q, on its own, so the number j of a unit's k pieces
 that enter is binomial and the sum shifts by at most j C. That mixture of Gaussians is dominated by the one which shifts
@@ -202,7 +202,7 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class NoisedMetrics:
-    """A sum of errors (or of mean errors of days) and how many there were, both with noise on them; they add up over nodes and rounds.
+    """A sum of errors, or of mean errors of days, and how many there were, both with noise on them; they add up.
 
     Attributes:
         error_sum: noised sum of the clipped errors.

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from edge.learning.clipping import clipped_sum, trained
 from edge.learning.dpsgd import METRICS_NOISE
-from edge.learning.tasks.units import DAY, RECORD
+from edge.learning.tasks.units import RECORD
 from privacy.accounting.composition import noise_multiplier_for
-from privacy.accounting.events import ANY, SITE, Event, SampledGaussian, SharedGaussian
+from privacy.accounting.events import ANY, DAY, SITE, Event, SampledGaussian, SharedGaussian
 from privacy.mechanisms.shared_noise import NoiseReport, SharedNoise, Steps, honest_of
 from privacy.secure_sum.fixed_point import FixedPoint, Ring
 

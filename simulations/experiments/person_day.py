@@ -29,6 +29,7 @@ from edge.learning.tasks.task import Task, load_task
 from edge.learning.tasks.units import RECORD, pieces_of, unit_of
 from privacy.accounting.events import DAY
 from simulations.baselines import evaluate, persistence, train_centrally
+from simulations.datasets.card import cards
 from simulations.datasets.federated import FederatedData, Split
 from simulations.datasets.sociopatterns import load_federation
 from simulations.runs.data import Scene
@@ -196,11 +197,21 @@ def measure(place: Place, approach: Approach, epsilon: float, seeds: int) -> Lin
 def places(task: Task, start: State, paths: Sequence[Path], worlds: bool, zones: int, days: int) -> Iterator[Place]:
     """Every data set that is asked for."""
     for path in paths:
-        yield Place.of(path.name, task, load_federation(path), start)
+        yield Place.of(path.name, task, load_federation(path, zones_beside(path)), start)
     if worlds:
         for kind in ("school", "ward"):
             made: FederatedData = federate(World(WORLD_SEED, zones, days, kind))  # type: ignore[arg-type]
             yield Place.of(f"generated {kind}", task, made, start)
+
+
+def zones_beside(path: Path) -> Path | None:
+    """The file of zones that the data set's card names beside these contacts, if it is there and the contacts need it."""
+    for card in cards().values():
+        names = [file.name for file in card.files]
+        if path.name in names:
+            found = [path.with_name(name) for name in names if name.endswith("metadata.txt")]
+            return next((file for file in found if file.exists()), None)
+    return None
 
 
 def shown(lines: Sequence[Line]) -> Table:

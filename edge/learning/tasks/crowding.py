@@ -30,9 +30,10 @@ from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
 from edge.learning.tasks.task import Examples
-from edge.learning.tasks.units import DAY, RECORD, PrivacyUnit
+from edge.learning.tasks.units import RECORD, PrivacyUnit
 from edge.store.connection import Connection
 from edge.store.sightings import Sightings
+from privacy.accounting.events import DAY
 
 LAGS = 1
 """How many earlier slots an example draws on. Two forecast no better on four real sites once the noise is counted: the

@@ -2,8 +2,8 @@
 
 A mechanism bounds pieces and scales its noise by how many of them one unit touches:
 
-- `record`, the task's own unit: one piece is one example, and a unit touches `unit_examples` of them (`crowding`: a slot
-  touches 2; `proximity`: a session touches 10).
+- `record`, the task's own unit: one piece is one example, and a unit touches `unit_examples` of them (`crowding`: a
+  slot touches 2; `proximity`: a session touches 10).
 - `day`, everything of one calendar day at one node: one piece is all examples of that day, so a unit touches 1. Only a
   task whose examples draw on one day alone offers it. It is the unit for persons: identifiers rotate, so a node cannot
   tell which of a day's half hours are one person's, and bounds the day instead.
@@ -21,10 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge.learning.tasks.task import Examples, Task
-from privacy.accounting.events import SITE
+from privacy.accounting.events import DAY, SITE
 
-RECORD, DAY = "record", "day"
-"""Beside `SITE`, values of `unit` in a `[train]` table."""
+RECORD = "record"
+"""Beside `DAY` and `SITE`, a value of `unit` in a `[train]` table: the task's own unit."""
 MOST_EXAMPLES = 4096
 """Of a task that does not say it."""
 
