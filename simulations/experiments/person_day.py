@@ -205,7 +205,7 @@ def places(task: Task, start: State, paths: Sequence[Path], worlds: bool, zones:
 
 
 def zones_beside(path: Path) -> Path | None:
-    """The file of zones that the data set's card names beside these contacts, if it is there and the contacts need it."""
+    """The file of zones that the data set's card names beside these contacts, if it is there."""
     for card in cards().values():
         names = [file.name for file in card.files]
         if path.name in names:
