@@ -138,7 +138,7 @@ class Line:
     def quartiles(self) -> tuple[float, float, float]:
         """Of the errors: lower, median, upper."""
         if len(self.errors) == 1:
-            return self.errors * 3  # type: ignore[return-value]
+            return self.errors * 3
         low, middle, high = statistics.quantiles(self.errors, n=4, method="inclusive")
         return low, middle, high
 
@@ -200,7 +200,7 @@ def places(task: Task, start: State, paths: Sequence[Path], worlds: bool, zones:
         yield Place.of(path.name, task, load_federation(path, zones_beside(path)), start)
     if worlds:
         for kind in ("school", "ward"):
-            made: FederatedData = federate(World(WORLD_SEED, zones, days, kind))  # type: ignore[arg-type]
+            made: FederatedData = federate(World(WORLD_SEED, zones, days, kind))
             yield Place.of(f"generated {kind}", task, made, start)
 
 
