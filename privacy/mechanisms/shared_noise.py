@@ -75,6 +75,7 @@ class SharedNoise:
         cohort: of how many nodes the helper makes a sum at least, as its own organisation promises.
         unit: name of the privacy unit.
         unit_pieces: k, how many pieces one unit touches at most; 1 where the unit is the whole site.
+        day_units: how much a day moves the sum, as in `SharedGaussian`; a whole site covers every day.
     """
 
     noise_multiplier: float
@@ -82,6 +83,7 @@ class SharedNoise:
     cohort: int
     unit: str = SITE
     unit_pieces: int = 1
+    day_units: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("noise_multiplier", "clip_norm"):
@@ -131,7 +133,10 @@ class SharedNoise:
 
     def event(self, code: FixedPoint, elements: int) -> SharedGaussian:
         """What `add` or `put` costs, for the ledger."""
-        return SharedGaussian(self.sensitivity(code), self.sigma(code), self.honest, max(elements, 1), self.unit)
+        day_units = 1.0 if self.unit == SITE else self.day_units
+        return SharedGaussian(
+            self.sensitivity(code), self.sigma(code), self.honest, max(elements, 1), self.unit, day_units
+        )
 
     def add(self, elements: Ring, code: FixedPoint) -> NoiseReport:
         """Bound an encoded update, which is the one piece, and add this node's share of the noise, in place.

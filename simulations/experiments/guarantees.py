@@ -16,8 +16,9 @@ import typer
 from rich.console import Console
 
 from edge.learning.dpsgd import DpSgdPlan
-from edge.learning.shared import RECORD, SHARED_NOISE, Protection
+from edge.learning.shared import SHARED_NOISE, Protection
 from edge.learning.tasks.crowding import LAGS, SLOTS_A_DAY, TASK
+from edge.learning.tasks.units import RECORD
 from privacy.accounting.composition import Adjacency, epsilon
 from privacy.accounting.events import Event, of_units
 from privacy.accounting.guarantees import STAY_DAYS, of_person_in, rounded_up

@@ -116,7 +116,8 @@ class Simulation:
         else:
             self._go_on(checkpoint)
         examples = scene.lying(self._lies) if settings.attackers.kind == "label-flip" else scene.training
-        self._engine = Engine(scene.task, CohortExamples.of(examples), workers=workers)
+        cohort = CohortExamples.of_unit(scene.task, examples, self.mechanism.unit)
+        self._engine = Engine(scene.task, cohort, workers=workers)
 
     def __enter__(self) -> Self:
         return self

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from edge.learning.tasks.task import Examples
+from edge.learning.tasks.units import RECORD, PrivacyUnit
 from edge.proximity.calibration import Reading, ReferenceCurve, estimate
 from edge.proximity.closeness import NEAR_M, Closeness
 from edge.proximity.features import FEATURES, LOUDNESS_CENTRE_DBM, LOUDNESS_SCALE_DB, features
@@ -34,6 +35,8 @@ from edge.store.calibration import Calibrations
 from edge.store.connection import Connection
 
 UNIT_EXAMPLES = 10
+MOST_SESSIONS = 100
+"""A node trains on the newest sessions. A technician walks a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,11 @@ class Proximity:
     unit: str = "session"
     unit_examples: int = UNIT_EXAMPLES
     error_bound: float = 1.0
+    most_examples: int = MOST_SESSIONS * UNIT_EXAMPLES
+
+    @property
+    def units(self) -> Mapping[str, PrivacyUnit]:
+        return {RECORD: PrivacyUnit(self.unit, UNIT_EXAMPLES, 0.0, self.most_examples)}
 
     @property
     def sources(self) -> Mapping[str, tuple[str, ...]]:

@@ -2,7 +2,8 @@
 
 A task says what one training example is and, with `unit_examples`, how many examples one privacy unit can touch. The
 noise of every mechanism is scaled by that number, so it is a promise: removing one unit from the log may remove at most
-`unit_examples` examples and must change no other.
+`unit_examples` examples and must change no other. A task may offer more units, and bound how many examples it gives:
+`units` (a mapping to `PrivacyUnit`), `groups(examples, unit)` and `most_examples`, see `edge.learning.tasks.units`.
 """
 
 from __future__ import annotations
