@@ -364,7 +364,7 @@ class Node:
                 reply = Reply(refusal=STAYS_HERE[type(why)])
                 released = self._gate.release(header, reply, leader)
             if response.context is not None and reply.refusal is None:
-                AppStates(self._store).keep(header.run_id, bytes(response.context), time.time())
+                AppStates(self._store).keep(header.run_id, bytes(response.context), self._clock.now())
             Inbox(self._store).answer(header.message_id, released.payload, released.sha256)
             item_id = Outbox(self._store).put(topic, None, expires_at=header.expires_at, message_id=header.message_id)
         return reply.refusal, OutboxItem(item_id, topic, released.payload, header.message_id, header.expires_at)

@@ -25,9 +25,10 @@ from edge.learning.bounds import MOST_WEIGHT, Allowed, OutOfBounds, check_number
 from edge.learning.dpsgd import DpSgdPlan, noised_metrics
 from edge.learning.masking import NOISE_WANTED, TERMS_IN_HAND
 from edge.learning.plain import PlainPlan, train_plainly
-from edge.learning.shared import SHARED_NOISE, Protection, RecordPlan, summed_examples
+from edge.learning.shared import SHARED_NOISE, Protection, RecordPlan, summed_pieces
 from edge.learning.site import Refused, Site
 from edge.learning.tasks.task import Examples, Task, UnknownTask, load_task
+from edge.learning.tasks.units import RECORD, Pieces, PrivacyUnit, UnknownUnit, most_examples, pieces_of, unit_of
 from edge.learning.work import Outcome, Work, pay
 from edge.store.connection import Connection
 from edge.store.reading import reading_only
@@ -60,7 +61,6 @@ RECORD_KEYS = {"clip-norm": "clip_norm", "learning-rate": "learning_rate", "lot-
 """With a record as its unit: fields of `RecordPlan`."""
 
 TRAIN, EVALUATE = "train", "evaluate"
-MOST_EXAMPLES = 10_000
 Made = TypeVar("Made")
 
 
@@ -93,15 +93,23 @@ def agree(message: Message, terms: SumTerms | None, allowed: Allowed | None, min
     except UnknownTask as why:
         raise Refused(Refusal.UNKNOWN_TASK, str(why)) from why
     _check_model(task, message)
+    # Of a whole site no error is measured: an evaluation releases one for the task's own unit.
+    asked = RECORD if kind == EVALUATE and protection.unit == SITE else protection.unit
+    try:
+        unit = unit_of(task, asked)
+    except UnknownUnit as why:
+        raise Refused(Refusal.BAD_TASK, str(why)) from why
     if kind == EVALUATE:
-        return _evaluation(task, message, _plan(config))
+        return _evaluation(task, message, _plan(config), unit, asked)
     if not protection.shares:
-        return _dp_sgd(task, message, _plan(config))
+        return _dp_sgd(task, message, _plan(config), unit, asked)
     if terms is None:
         raise Refused(
             Refusal.BAD_TASK, f"{SHARED_NOISE} is for runs with [secure_sum]: alone, this noise is too little"
         )
-    return (_whole_site if protection.unit == SITE else _records)(task, message, config, protection, terms)
+    if protection.unit == SITE:
+        return _whole_site(task, message, config, protection, terms)
+    return _pieces(task, message, config, protection, unit, terms)
 
 
 def app_for(site: Site) -> ClientApp:
@@ -136,27 +144,34 @@ def read_examples(connection: Connection, task: Task, after: float, until: float
     return task.examples(records)
 
 
-def _dp_sgd(task: Task, message: Message, plan: DpSgdPlan) -> Work:
+def _dp_sgd(task: Task, message: Message, plan: DpSgdPlan, unit: PrivacyUnit, asked: str) -> Work:
     """Training with noise of the node's own; the error of the model that arrived is released beside it."""
 
     def outcome(examples: Examples) -> Outcome:
-        metrics = _metrics(task, _model(task, message), examples, plan)
+        pieces = pieces_of(task, examples, asked)
+        kept = pieces.examples
+        metrics = _metrics(task, _model(task, message), pieces, plan, unit)
         model = _model(task, message)
-        trained = dpsgd.train(model, examples.x, examples.y, task.loss, plan, task.unit_examples)
+        trained = dpsgd.train(model, kept.x, kept.y, task.loss, plan, unit.pieces, pieces.groups)
         return Outcome(metrics, trained.state)
 
-    events: list[Event] = [*plan.events(task.unit_examples, task.unit), *plan.metrics_events(task.unit)]
+    events: list[Event] = [
+        *plan.events(unit.pieces, unit.name, unit.day_units),
+        *plan.metrics_events(unit.name, unit.day_units),
+    ]
     use = _use(TRAIN, task, Mechanism.DP_SGD, Mechanism.NOISED_METRICS)
-    cost = Cost(plan.steps + 1, MOST_EXAMPLES, _parameters(task), plan.steps)
+    passes = plan.steps * (1 if asked == RECORD else unit.most_pieces) + 1
+    cost = Cost(passes, most_examples(task), _parameters(task), plan.steps)
     return Work(task, use, events, cost, outcome)
 
 
-def _evaluation(task: Task, message: Message, plan: DpSgdPlan) -> Work:
+def _evaluation(task: Task, message: Message, plan: DpSgdPlan, unit: PrivacyUnit, asked: str) -> Work:
     def outcome(examples: Examples) -> Outcome:
-        return Outcome(_metrics(task, _model(task, message), examples, plan))
+        return Outcome(_metrics(task, _model(task, message), pieces_of(task, examples, asked), plan, unit))
 
     use = _use(EVALUATE, task, Mechanism.NOISED_METRICS)
-    return Work(task, use, plan.metrics_events(task.unit), Cost(1, MOST_EXAMPLES, _parameters(task), 0), outcome)
+    events = plan.metrics_events(unit.name, unit.day_units)
+    return Work(task, use, events, Cost(1, most_examples(task), _parameters(task), 0), outcome)
 
 
 def _whole_site(task: Task, message: Message, config: ConfigRecord, protection: Protection, terms: SumTerms) -> Work:
@@ -168,19 +183,22 @@ def _whole_site(task: Task, message: Message, config: ConfigRecord, protection: 
     noise = _made(partial(SharedNoise, protection.noise_multiplier, cohort=protection.cohort), config, NOISE_KEYS)
 
     def outcome(examples: Examples) -> Outcome:
-        state = train_plainly(_model(task, message), examples.x, examples.y, task.loss, plan)
+        kept = pieces_of(task, examples, SITE).examples
+        state = train_plainly(_model(task, message), kept.x, kept.y, task.loss, plan)
         return Outcome({}, state, noise)
 
-    passes = plan.epochs * math.ceil(MOST_EXAMPLES / plan.batch_size)
+    passes = plan.epochs * math.ceil(most_examples(task) / plan.batch_size)
     cost = Cost(passes, plan.batch_size, _parameters(task), 1)
     return Work(task, _use(TRAIN, task, Mechanism.SHARED_NOISE), _shared_events(task, noise, terms), cost, outcome)
 
 
-def _records(task: Task, message: Message, config: ConfigRecord, protection: Protection, terms: SumTerms) -> Work:
-    """Distributed DP-SGD: one step over all examples, noised for the task's own unit on its way into a secure sum.
+def _pieces(
+    task: Task, message: Message, config: ConfigRecord, protection: Protection, unit: PrivacyUnit, terms: SumTerms
+) -> Work:
+    """Distributed DP-SGD: one step over all examples, noised for a unit of the task on its way into a secure sum.
 
-    The reply's arrays are those that came. The coded sum of clipped gradients goes into the share beside them, in whole
-    steps, see `edge.learning.shared`.
+    The reply's arrays are those that came. The coded sum of clipped gradients, one of each piece, goes into the share
+    beside them, in whole steps, see `edge.learning.shared`.
     """
     if config.get("steps", 1) != 1 or config.get("sampling-rate", 1.0) != 1:
         raise Refused(
@@ -190,18 +208,19 @@ def _records(task: Task, message: Message, config: ConfigRecord, protection: Pro
         raise Refused(Refusal.BAD_TASK, "lot-size is missing: give it, about how many examples a node has")
     plan = _made(RecordPlan, config, RECORD_KEYS)
     largest = terms.plan.weight_bound
-    noise = _made(
-        partial(plan.noise, protection, task.unit, task.unit_examples, min(1.0, largest) / largest), config, {}
-    )
+    weight = min(1.0, largest) / largest
+    noise = _made(partial(plan.noise, protection, unit.name, unit.pieces, weight, unit.day_units), config, {})
     arrays = {name: array_view(array) for name, array in _arrays(message).items()}
     code = terms.plan.code
 
     def outcome(examples: Examples) -> Outcome:
-        model = _model(task, message)
-        summed = summed_examples(model, examples.x, examples.y, task.loss, plan, noise, code, list(arrays))
+        pieces = pieces_of(task, examples, protection.unit)
+        kept, model = pieces.examples, _model(task, message)
+        summed = summed_pieces(model, kept.x, kept.y, task.loss, plan, noise, code, list(arrays), pieces.groups)
         return Outcome({}, arrays, summed)
 
-    cost = Cost(MOST_EXAMPLES, 1, _parameters(task), 1)
+    a_piece = math.ceil(most_examples(task) / unit.most_pieces)
+    cost = Cost(unit.most_pieces, a_piece, _parameters(task), 1)
     return Work(task, _use(TRAIN, task, Mechanism.SHARED_NOISE), _shared_events(task, noise, terms), cost, outcome)
 
 
@@ -278,9 +297,13 @@ def _check_values(model: torch.nn.Module) -> None:
             values[values.abs() < torch.finfo(values.dtype).tiny] = 0.0
 
 
-def _metrics(task: Task, model: torch.nn.Module, examples: Examples, plan: DpSgdPlan) -> dict[str, float]:
+def _metrics(
+    task: Task, model: torch.nn.Module, pieces: Pieces, plan: DpSgdPlan, unit: PrivacyUnit
+) -> dict[str, float]:
     """Noised error of the model as it arrived, on this node's own examples."""
+    kept = pieces.examples
     with torch.no_grad():
-        errors = task.error(task.forecast(model(examples.x)), examples.y)
-    noised = noised_metrics(errors.numpy(), task.error_bound, plan.metrics_noise_multiplier, task.unit_examples)
+        errors = task.error(task.forecast(model(kept.x)), kept.y)
+    multiplier = plan.metrics_noise_multiplier
+    noised = noised_metrics(errors.numpy(), task.error_bound, multiplier, unit.pieces, pieces.groups)
     return {"error-sum": noised.error_sum, "error-count": noised.count}

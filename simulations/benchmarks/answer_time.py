@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from numpy.typing import NDArray
 
 from edge.learning.process import TrainerProcess
-from edge.learning.protocol import JAGA_APP, Request, Workplace
+from edge.learning.protocol import JAGA_APP, Request, TrustedHelper, Workplace
 from edge.learning.tasks.crowding import TASK
 from edge.store.database import Database
 from edge.store.listening import Listening
@@ -27,6 +28,8 @@ from edge.store.slots import SLOT_S, WINDOWS_PER_SLOT
 from privacy.boundary.arrays import arrays_of, pack
 from privacy.boundary.flower import CENTRE, enter_run, head_of, set_message_id
 from privacy.boundary.messages import Encoding
+from privacy.identity.certificates import HELPER_PARTY
+from privacy.secure_sum.draw import SumName, commitment_of, new_secret, sign_draw
 from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.terms import TERMS, SumTerms
 from privacy.secure_sum.vector import Plan
@@ -46,7 +49,9 @@ TRAIN: Mapping[str, str | float | int] = {
     "learning-rate": 0.5,
     "lot-size": 200,
 }
-TERMS_OF_SUM = SumTerms(Plan(bound=4.0, most=10), "helper", 1, Part.TRAIN, 0, "num-examples")
+RUN, FEDERATION = 1, "bench"
+PLAN = Plan(bound=4.0, most=10)
+HELPER = Ed25519PrivateKey.generate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +142,17 @@ def _trainers(stores: Mapping[str, Path], speed: float, *, held: bool) -> Iterat
 
 
 def _task(number: int) -> tuple[Request, bytes]:
-    enter_run(1, CENTRE)
+    enter_run(RUN, CENTRE)
     arrays = ArrayRecord({name: Array(value.numpy()) for name, value in TASK.model().state_dict().items()})
-    content = RecordDict(
-        {"arrays": arrays, "config": ConfigRecord({**TRAIN}), TERMS: ConfigRecord({**TERMS_OF_SUM.fields()})}
-    )
+    at = SumName(FEDERATION, RUN, 1, Part.TRAIN)
+    draw = sign_draw(HELPER, at, commitment_of(new_secret()), 3, time.time() + 3600)
+    terms = SumTerms(PLAN, HELPER_PARTY, 1, Part.TRAIN, 0, "num-examples", draw)
+    content = RecordDict({"arrays": arrays, "config": ConfigRecord({**TRAIN}), TERMS: ConfigRecord({**terms.fields()})})
     message = Message(content, dst_node_id=NODE, message_type="train")
     set_message_id(message, f"{number:032x}")
     packed, sizes = pack(arrays_of(message), Encoding.EXACT, {})
-    return Request(memoryview(head_of(message)), sizes, Encoding.EXACT, None, TERMS_OF_SUM.helper), packed
+    helper = TrustedHelper(HELPER_PARTY, FEDERATION, HELPER.public_key().public_bytes_raw())
+    return Request(memoryview(head_of(message)), sizes, Encoding.EXACT, None, helper), packed
 
 
 def _store(path: Path, days: int) -> Path:

@@ -7,11 +7,12 @@ import misbehaving_tasks
 import msgspec
 import numpy as np
 import pytest
+from draws_double import draw_by
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from edge.learning.__main__ import answer
 from edge.learning.bounds import Allowed
-from edge.learning.protocol import JAGA_APP, Request, Workplace
+from edge.learning.protocol import JAGA_APP, Request, TrustedHelper, Workplace
 from edge.learning.tasks import task as tasks
 from edge.learning.tasks.crowding import TASK
 from edge.store.connection import Connection
@@ -24,6 +25,9 @@ from privacy.accounting.ledger import Budget, PrivacyLedger
 from privacy.boundary import flower
 from privacy.boundary.arrays import arrays_of, pack
 from privacy.boundary.messages import Encoding, Refusal
+from privacy.identity.authority import CertificateAuthority
+from privacy.identity.certificates import Role
+from privacy.secure_sum.draw import SumName
 from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.terms import TERMS, SumTerms
 from privacy.secure_sum.vector import Plan
@@ -34,10 +38,20 @@ OWN = BASE | {"mechanism": "dp-sgd", "steps": 2, "metrics-noise-multiplier": 8.0
 SHARED = {"mechanism": "shared-noise"}
 RECORD = BASE | SHARED | {"unit": "record"}
 SITE = {k: v for k, v in BASE.items() if k != "lot-size"} | SHARED | {"unit": "site", "epochs": 2, "batch-size": 4}
-MODES = {"own noise": (OWN, False), "record": (RECORD, True), "site": (SITE, True)}
+DAY, OWN_DAY = RECORD | {"unit": "day"}, OWN | {"unit": "day"}
+MODES = {
+    "own noise": (OWN, False),
+    "own noise, day": (OWN_DAY, False),
+    "record": (RECORD, True),
+    "day": (DAY, True),
+    "site": (SITE, True),
+}
 HARMLESS = ("prints", "floods", "forks")
 """Tasks that do what they should not, and learn all the same."""
-SUM = SumTerms(Plan(bound=2000.0, most=10), "helper", 1, Part.TRAIN, 0, "num-examples")
+RUN = 5
+PLAN = Plan(bound=2000.0, most=10)
+HELPER = CertificateAuthority.create("ours").enrol("helper", Role.HELPER)
+TRUSTED = TrustedHelper("helper", "ours", HELPER.certificate.verify_key.public_bytes_raw())
 
 
 @pytest.fixture
@@ -76,7 +90,7 @@ def workplace(store: Path, **changes) -> Workplace:
 
 def ask(place, config, *, summed=False, kind="train", state=None, number=1, **options):
     """What the trainer answers; its arrays as bytes."""
-    flower.enter_run(5, flower.CENTRE)
+    flower.enter_run(RUN, flower.CENTRE)
     state = state or {name: value.numpy() for name, value in TASK.model().state_dict().items()}
     content = RecordDict(
         {
@@ -85,11 +99,13 @@ def ask(place, config, *, summed=False, kind="train", state=None, number=1, **op
         }
     )
     if summed:
-        content[TERMS] = ConfigRecord(SUM.fields() | {"part": kind})
+        part = Part(kind)
+        draw = draw_by(HELPER, SumName("ours", RUN, 1, part))
+        content[TERMS] = ConfigRecord(SumTerms(PLAN, "helper", 1, part, 0, "num-examples", draw).fields())
     message = Message(content, dst_node_id=7, message_type=kind)
     flower.set_message_id(message, f"{number:032x}")
     packed, sizes = pack(arrays_of(message), Encoding.EXACT, {})
-    request = Request(memoryview(flower.head_of(message)), sizes, Encoding.EXACT, None, "helper", **options)
+    request = Request(memoryview(flower.head_of(message)), sizes, Encoding.EXACT, None, TRUSTED, **options)
     return answer(None, place, request, memoryview(packed))
 
 
