@@ -20,6 +20,7 @@ from edge.learning.protocol import JAGA_APP
 from edge.page.address import Listen
 from edge.store.database import KEY_BYTES
 from edge.store.retention import PURGE_EVERY_S
+from privacy.accounting.events import DAY
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import EXPORT_BYTES
 
@@ -331,6 +332,10 @@ class UnitTable(_Table):
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
 
 
+DAY_LIMIT = UnitTable(epsilon=8.0)
+"""Of a person's day at this site, unless the owner gives another (docs/person-day.md says what it costs)."""
+
+
 class AllowTable(_Table):
     """`[privacy.allow]`: which tasks, mechanisms and privacy units may run here. A task of another package is added by
     name."""
@@ -352,7 +357,7 @@ class PrivacyTable(_Table):
     `min_cohort` is of how many nodes that organisation makes a sum at least: noise that nodes share goes by it, and a
     helper that makes smaller ones is refused. `nodes_of_site` is by how many nodes one person may be heard on one day:
     a satellite and its hub are two, as are two nodes in rooms of one building. A person's day is charged for all of
-    them.
+    them, and has a limit of its own in `[privacy.units.day]`.
     """
 
     epsilon: Annotated[float, Field(gt=0)] = 8.0
@@ -363,8 +368,13 @@ class PrivacyTable(_Table):
     helper_key: Annotated[str, Field(pattern=r"^([0-9a-f]{64}|any)$")] | None = None
     min_cohort: Annotated[int, Field(ge=2)] = 3
     nodes_of_site: Annotated[int, Field(ge=1, le=1000)] = 1
-    units: dict[Annotated[str, Field(pattern=r"^[a-z]{1,32}$")], UnitTable] = {}
+    units: dict[Annotated[str, Field(pattern=r"^[a-z]{1,32}$")], UnitTable] = {DAY: DAY_LIMIT}
     allow: AllowTable = AllowTable()
+
+    @field_validator("units")
+    @classmethod
+    def _limits_a_day(cls, units: dict[str, UnitTable]) -> dict[str, UnitTable]:
+        return {DAY: DAY_LIMIT, **units}
 
     def budget(self) -> Budget:
         units = {name: Limit(unit.epsilon, unit.delta) for name, unit in self.units.items()}

@@ -123,14 +123,13 @@ def prepare(
     seed: Annotated[int, typer.Option(help="Seed of the generated worlds that the first model has seen.")] = 0,
 ) -> None:
     """Make what the central team needs to start a run: a first model, its card, and a run file with the right noise."""
-    from edge.learning.dpsgd import DpSgdPlan  # noqa: PLC0415
     from edge.learning.tasks.task import UnknownTask, load_task  # noqa: PLC0415
     from privacy.accounting.composition import NoiseNotFound  # noqa: PLC0415
-    from simulations.handover import StartModel, run_file  # noqa: PLC0415
+    from simulations.handover import RecommendedPlan, StartModel, run_file  # noqa: PLC0415
 
     try:
         chosen = load_task(task)
-        plan = DpSgdPlan.within(epsilon, delta, rounds, chosen.unit_examples)
+        plan = RecommendedPlan.within(chosen, epsilon, delta, rounds)
         model = StartModel.pretrained(chosen, seed)
         paths = model.write(folder)
         text = run_file(chosen, plan, name=f"{task}-1", model=model.card["name"], rounds=rounds, min_nodes=min_nodes)

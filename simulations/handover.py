@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,12 @@ from aggregator.records.tensors import to_safetensors
 from edge.learning.app import PLAN_KEYS
 from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.tasks.task import Task
+from edge.learning.tasks.units import RECORD, PrivacyUnit, unit_of, units_of
+from privacy.accounting.events import DAY
 from simulations.world.pretraining import State, pretrain_public_model
+
+DAY_CLIP = 1.0
+"""Bound of the gradient of a whole day (docs/person-day.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +59,43 @@ class StartModel:
         return model, card
 
 
-def train_table(plan: DpSgdPlan) -> dict[str, float]:
-    """The `[train]` table of a run file that asks nodes for this plan."""
-    return {key: getattr(plan, field) for key, field in PLAN_KEYS.items()}
+@dataclass(frozen=True, slots=True)
+class RecommendedPlan:
+    """What a run is to ask of nodes.
+
+    Attributes:
+        asked: value of `unit` in the `[train]` table.
+        unit: what is protected.
+    """
+
+    plan: DpSgdPlan
+    asked: str
+    unit: PrivacyUnit
+
+    @classmethod
+    def within(cls, task: Task, epsilon: float, delta: float, rounds: int) -> RecommendedPlan:
+        """The plan for a run that costs a unit `epsilon` at `delta`: a person's day if the task offers it, and
+        otherwise the task's own unit.
+
+        Raises:
+            NoiseNotFound: no noise keeps to the budget.
+        """
+        asked = DAY if DAY in units_of(task) else RECORD
+        unit = unit_of(task, asked)
+        plan = DpSgdPlan.within(epsilon, delta, rounds, unit.pieces)
+        return cls(replace(plan, clip_norm=DAY_CLIP) if asked == DAY else plan, asked, unit)
+
+    def table(self) -> dict[str, float | str]:
+        """The `[train]` table of a run file that asks nodes for this plan."""
+        return {"unit": self.asked, **{key: getattr(self.plan, field) for key, field in PLAN_KEYS.items()}}
 
 
-def run_file(task: Task, plan: DpSgdPlan, *, name: str, model: str, rounds: int, min_nodes: int) -> str:
+def run_file(task: Task, plan: RecommendedPlan, *, name: str, model: str, rounds: int, min_nodes: int) -> str:
     """A whole run file, to be read and changed by people."""
     return tomli_w.dumps(
         {
             "run": {"name": name, "task": task.name, "model": model, "rounds": rounds},
             "cohort": {"min_nodes": min_nodes, "deadline_s": 3600.0},
-            "train": train_table(plan),
+            "train": plan.table(),
         }
     )

@@ -16,12 +16,11 @@ from aggregator.records.database import Records
 from aggregator.records.history import History, RoundSummary
 from aggregator.records.models import Models
 from aggregator.records.nodes import Nodes
-from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.tasks.task import Task
 from privacy.identity.keys import write_private
 from simulations import tether
 from simulations.demo.sites import Site
-from simulations.handover import StartModel, train_table
+from simulations.handover import RecommendedPlan, StartModel
 from simulations.world.pretraining import State
 
 RUN = "demo"
@@ -42,7 +41,7 @@ class CentreRun:
     """
 
     task: Task
-    plan: DpSgdPlan
+    plan: RecommendedPlan
     rounds: int
     deadline_s: float
     min_cohort: int | None
@@ -80,7 +79,7 @@ class Centre:
                 "keep_models": "all",
             },
             "cohort": {"min_nodes": len(sites), "deadline_s": asked.deadline_s},
-            "train": {**train_table(asked.plan)},
+            "train": {**asked.plan.table()},
         }
         if asked.min_cohort is not None:
             run["secure_sum"] = {"bound": asked.sum_bound, "min_cohort": asked.min_cohort}

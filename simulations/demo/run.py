@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Protocol
 
 from aggregator.events import RoundEvent
-from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.tasks.task import Task, load_task
 from edge.sensing.replay import ReplayScanner
 from privacy.accounting.ledger import Budget
@@ -40,6 +39,7 @@ from simulations.demo.scene import Scene
 from simulations.demo.sites import DAY_S, NodeBooks, Site, provision
 from simulations.demo.verdict import Check, RoundFigures, Verdict, budget_check, figures, learning_check
 from simulations.eavesdropper import Eavesdropper, Recording
+from simulations.handover import RecommendedPlan
 from simulations.wirecheck import WireCheck, WireReport
 from simulations.world.pretraining import State, pretrain_public_model
 
@@ -112,7 +112,7 @@ class DemoReport:
 class Audience(Protocol):
     """Whoever watches: the terminal, or a test."""
 
-    def scene(self, scene: Scene, broker: BrokerNote, plan: DpSgdPlan) -> None: ...
+    def scene(self, scene: Scene, broker: BrokerNote, plan: RecommendedPlan) -> None: ...
     def sensing(self, done: int, of: int) -> None: ...
     def training(self, event: RoundEvent) -> None: ...
     def step(self, what: str) -> None: ...
@@ -135,7 +135,7 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
         if settings.data is None
         else scenes.load(settings.data, settings.metadata, settings.nodes)
     )
-    plan = DpSgdPlan.within(settings.epsilon, DELTA, settings.rounds, task.unit_examples)
+    plan = RecommendedPlan.within(task, settings.epsilon, DELTA, settings.rounds)
     audience.step("training the public start model")
     start = pretrain_public_model(task, PUBLIC_SEED)
     budget = Budget(settings.epsilon, DELTA, RECORD_LIFETIME_S)

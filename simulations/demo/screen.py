@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from aggregator.events import EventKind, RoundEvent
-from edge.learning.dpsgd import DpSgdPlan
 from simulations.demo.run import BrokerNote, DemoReport
 from simulations.demo.scene import Scene
 from simulations.demo.verdict import RoundFigures
+from simulations.handover import RecommendedPlan
 
 MOST_VIOLATIONS = 10
 
@@ -46,7 +46,7 @@ class Screen:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._progress.stop()
 
-    def scene(self, scene: Scene, broker: BrokerNote, plan: DpSgdPlan) -> None:
+    def scene(self, scene: Scene, broker: BrokerNote, plan: RecommendedPlan) -> None:
         federation = scene.federation
         days, training = len(federation.open_days), federation.training_days
         self._console.print(
@@ -55,8 +55,8 @@ class Screen:
             highlight=False,
         )
         self._console.print(
-            f"DP-SGD on each node: noise multiplier {plan.noise_multiplier:.2f} for one half hour of a node's log, "
-            f"clipping at {plan.clip_norm:g}",
+            f"DP-SGD on each node: noise multiplier {plan.plan.noise_multiplier:.2f} for one {plan.unit.name} of a "
+            f"node's log, clipping at {plan.plan.clip_norm:g}",
             highlight=False,
         )
         self._console.print(f"broker: [bold]{broker.kind}[/] at {broker.address}", highlight=False)

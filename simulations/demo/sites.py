@@ -164,6 +164,7 @@ def provision(
                 "epsilon": budget.epsilon,
                 "delta": budget.delta,
                 "record_lifetime_days": budget.record_lifetime_s / DAY_S,
+                "units": {"day": {"epsilon": budget.epsilon, "delta": budget.delta}},
                 **sums,
             },
         }

@@ -11,10 +11,11 @@ import torch
 
 from aggregator.records.history import RoundSummary
 from aggregator.records.schema import PartState
-from edge.learning.dpsgd import DpSgdPlan, NoisedMetrics
+from edge.learning.dpsgd import NoisedMetrics
 from edge.learning.tasks.task import Task
 from simulations.baselines import HeldOutError, evaluate, held_out_examples
 from simulations.datasets.sociopatterns import Federation
+from simulations.handover import RecommendedPlan
 from simulations.world.pretraining import State
 
 
@@ -45,7 +46,9 @@ class RoundFigures:
     seconds: float
 
 
-def figures(task: Task, plan: DpSgdPlan, federation: Federation, entry: RoundSummary, state: State) -> RoundFigures:
+def figures(
+    task: Task, plan: RecommendedPlan, federation: Federation, entry: RoundSummary, state: State
+) -> RoundFigures:
     """One round's row, from the centre's records and the model that came out of it."""
     answered = [part for part in entry.parts if part.state is PartState.ANSWERED]
     held_out = held_out_examples(task, federation)
@@ -70,9 +73,9 @@ def figures(task: Task, plan: DpSgdPlan, federation: Federation, entry: RoundSum
     )
 
 
-def reported_metrics(task: Task, plan: DpSgdPlan, nodes: int, metrics: Mapping[str, Any]) -> NoisedMetrics:
+def reported_metrics(task: Task, plan: RecommendedPlan, nodes: int, metrics: Mapping[str, Any]) -> NoisedMetrics:
     """All nodes' noised metrics together, from the means over nodes that a strategy makes of them."""
-    noise_std = plan.metrics_noise_multiplier * task.unit_examples * math.sqrt(2 * nodes)
+    noise_std = plan.plan.metrics_noise_multiplier * plan.unit.pieces * math.sqrt(2 * nodes)
     error_sum, count = (nodes * float(metrics.get(key, 0.0)) for key in ("error-sum", "error-count"))
     return NoisedMetrics(error_sum, count, task.error_bound, noise_std)
 

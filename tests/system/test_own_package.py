@@ -15,10 +15,9 @@ from aggregator.events import EventKind, RoundEvent
 from aggregator.records.database import Records
 from aggregator.records.models import Models
 from aggregator.records.nodes import Nodes
-from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.tasks.task import load_task
 from privacy.identity.authority import Identity
-from simulations.handover import StartModel, run_file
+from simulations.handover import RecommendedPlan, StartModel, run_file
 from simulations.world.generator import World, write_contacts
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(500)]
@@ -30,6 +29,8 @@ SCANNER = """
 speed = 20
 [privacy.allow]
 tasks = ["crowded"]
+[privacy.units.day]
+epsilon = 1e9
 [sensing.scanner]
 kind = "replay"
 contacts = "../contacts.csv"
@@ -61,7 +62,7 @@ def test_the_same_two_files_learn_on_real_nodes_and_at_a_real_centre(federation,
     for node, zone in zip(nodes, NODES.values(), strict=True):
         Nodes(records).enrol(zone, Identity.load(node.folder / "credentials").certificate)
     (folder / "central.toml").write_text(f'broker = "{federation.broker.url}"\n')
-    plan = DpSgdPlan.within(8.0, 1e-6, ROUNDS, task.unit_examples)
+    plan = RecommendedPlan.within(task, 8.0, 1e-6, ROUNDS)
     text = run_file(task, plan, name="own", model=model.card["name"], rounds=ROUNDS, min_nodes=len(NODES))
     own = {"strategy": {"name": "bounded", "streaming": False}}
     (folder / "run.toml").write_text(tomli_w.dumps(tomllib.loads(text) | own))
