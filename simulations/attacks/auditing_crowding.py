@@ -97,7 +97,7 @@ def _moved_by(event: Event, units: float) -> Event:
 
 
 def _row(name: str, score: Score, runs: int, charge: Charge, canary: Canary, plan: DpSgdPlan, neighbour: str) -> Audit:
-    note = f"the canary moves the sum by {canary.reach(plan):.2f} times the most that one slot's removal does"
+    note = f"the canary moves the sum by {canary.reach(plan):.2f} times the most that one unit's removal does"
     return audited(name, score, runs, charge, neighbour=neighbour, note=note)
 
 
