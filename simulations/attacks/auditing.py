@@ -1,12 +1,14 @@
-"""Canaries against every mechanism: what an audit proves of its epsilon must lie under what the ledger is charged.
+"""Audits: what canaries prove of a mechanism's epsilon must lie under what the accountant charges.
 
-A canary is the worst that one unit can be. The mechanism runs many times with and without it, and a lower bound of
-epsilon follows from how well the two are told apart. Mechanisms that were broken on purpose must be found out.
+A canary is the worst that one privacy unit can be. The mechanism runs many times with it and with its neighbour, or
+once with many canaries (`one_run`); lower bounds follow from how well the two are told apart. Toy mechanisms come
+first, then the task `crowding` through a node's own training code. Mechanisms that were broken on purpose must be
+found out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -14,13 +16,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge.learning.dpsgd import DpSgdPlan, noised_metrics, train
-from privacy.accounting.composition import epsilon
 from privacy.accounting.events import SampledGaussian
 from privacy.mechanisms.discrete_gaussian import sample
 from privacy.mechanisms.shared_noise import SharedNoise
 from privacy.secure_sum.fixed_point import FixedPoint
 from privacy.secure_sum.mask import add_mask, new_seed
-from simulations.attacks.finding import Audit, audited_epsilon
+from simulations.attacks.finding import Audit
+from simulations.attacks.statistics import Charge, epsilon_of_mu, epsilon_test, mu_test, refuting_test
 
 DELTA = 1e-6
 Z = 4.0
@@ -33,45 +35,75 @@ Score = Callable[[bool], float]
 
 
 def audits(seed: int, runs: int) -> list[Audit]:
-    """All mechanisms as they are, and broken."""
+    """Audit all mechanisms as they are, and broken.
+
+    Args:
+        runs: of each mechanism with the canary, and as many with its neighbour.
+    """
+    from simulations.attacks.auditing_crowding import crowding_audits, one_run_audits  # noqa: PLC0415
+
     torch.manual_seed(seed)
-    sgd = [SampledGaussian(Z, 1.0, 1)]
-    half = [SampledGaussian(Z, 0.5, 1)]
+    return [*toy_audits(runs), *crowding_audits(runs), *one_run_audits(seed, max(300, runs // 3))]
+
+
+def toy_audits(runs: int) -> Iterator[Audit]:
+    """Audit mechanisms on the smallest model that there is."""
     shared = SharedNoise(Z, CLIP, 6)
     code = FixedPoint(64.0, 32, 6)
-    accounted = {
-        "sgd": epsilon(sgd, DELTA),
-        "loud": epsilon([SampledGaussian(Z / 4, 1.0, 1)], DELTA),
-        "sampled": epsilon(half, DELTA),
-        "shared": epsilon([shared.event(code, 4)], DELTA),
-        "twice": epsilon(sgd * 2, DELTA),
-        "nothing": 0.0,
-    }
-    whole = (
-        ("DP-SGD", _dp_sgd(DpSgdPlan(Z, CLIP)), "sgd"),
-        ("DP-SGD with a quarter of that noise, charged for", _dp_sgd(DpSgdPlan(Z / 4, CLIP)), "loud"),
-        ("DP-SGD, half of the examples drawn", _dp_sgd(DpSgdPlan(Z, CLIP, sampling_rate=0.5)), "sampled"),
-        ("noised metrics", _metrics(Z), "sgd"),
-        ("noise shared by nodes, a third of it missing", _shared(shared, code), "shared"),
-    )
-    broken = (
-        ("DP-SGD without clipping", _dp_sgd(DpSgdPlan(Z * CLIP / HUGE, HUGE)), "sgd"),
-        ("DP-SGD with a tenth of the noise", _dp_sgd(DpSgdPlan(Z / 10, CLIP)), "sgd"),
-        ("metrics with a tenth of the noise", _metrics(Z / 10), "sgd"),
-        ("shared noise with a tenth of it", _shared(SharedNoise(Z / 10, CLIP, 6), code), "shared"),
-        ("the same noise in two releases", _same_noise(code), "twice"),
-        ("the same mask in two rounds", _same_mask(code), "nothing"),
-    )
-    return [
-        _audit(name, score, runs, accounted[charge], broken=wrong)
-        for mechanisms, wrong in ((whole, False), (broken, True))
-        for name, score, charge in mechanisms
-    ]
+    once = SampledGaussian(Z, 1.0, 1)
+    sgd, nothing = Charge((once,)), Charge(())
+    loud = Charge((SampledGaussian(Z / 4, 1.0, 1),))
+    half = Charge((SampledGaussian(Z, 0.5, 1),))
+    together = Charge((shared.event(code, 4),))
+    for name, score, charge in (
+        ("DP-SGD", _dp_sgd(DpSgdPlan(Z, CLIP)), sgd),
+        ("DP-SGD with a quarter of that noise, charged for", _dp_sgd(DpSgdPlan(Z / 4, CLIP)), loud),
+        ("DP-SGD, half of the examples drawn", _dp_sgd(DpSgdPlan(Z, CLIP, sampling_rate=0.5)), half),
+        ("noised metrics", _metrics(Z), sgd),
+        ("noise shared by nodes, a third of it missing", _shared(shared, code), together),
+    ):
+        yield audited(name, score, runs, charge)
+    for name, score, charge in (
+        ("DP-SGD without clipping", _dp_sgd(DpSgdPlan(Z * CLIP / HUGE, HUGE)), sgd),
+        ("DP-SGD with a tenth of the noise", _dp_sgd(DpSgdPlan(Z / 10, CLIP)), sgd),
+        ("metrics with a tenth of the noise", _metrics(Z / 10), sgd),
+        ("shared noise with a tenth of it", _shared(SharedNoise(Z / 10, CLIP, 6), code), together),
+        ("the same noise in two releases", _same_noise(code), Charge((once, once))),
+        ("the same mask in two rounds", _same_mask(code), nothing),
+    ):
+        yield audited(name, score, runs, charge, broken=True)
 
 
-def _audit(name: str, score: Score, runs: int, accounted: float, *, broken: bool = False) -> Audit:
+def audited(
+    name: str,
+    score: Score,
+    runs: int,
+    charge: Charge,
+    *,
+    neighbour: str = "removal",
+    broken: bool = False,
+    note: str = "",
+) -> Audit:
+    """Audit one mechanism by many runs.
+
+    Args:
+        score: run the mechanism on the canary (True) or on its neighbour, and say how much it looks like the canary.
+    """
     ins, outs = (np.array([score(there) for _ in range(runs)]) for there in (True, False))
-    return Audit(name, audited_epsilon(ins, outs, DELTA), accounted, DELTA, broken)
+    mu = mu_test(ins, outs).mu()
+    return Audit(
+        mechanism=name,
+        audited=epsilon_test(ins, outs, DELTA).epsilon(DELTA),
+        accounted=charge.epsilon(DELTA),
+        delta=DELTA,
+        broken=broken,
+        neighbour=neighbour,
+        mu=mu,
+        fitted=(epsilon_of_mu(mu[0], DELTA), epsilon_of_mu(mu[1], DELTA)),
+        accounted_mu=charge.mu(DELTA),
+        refuted=refuting_test(ins, outs, charge).refutes(charge),
+        note=note,
+    )
 
 
 def _dp_sgd(plan: DpSgdPlan) -> Score:

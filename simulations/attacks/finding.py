@@ -1,15 +1,24 @@
-"""What an attack gives back, and the statistics that it rests on."""
+"""Rows that attacks and audits give back, each with its 95 % interval and a verdict.
+
+A row's own interval holds with 95 %. Its verdict does not hang on that: among many rows some intervals miss. A row is
+"not held" only if the counts refute what is claimed with confidence 1 - `statistics.ALARM`, so by Bonferroni a whole
+table of 100 rows calls a sound protection broken at most once in ten thousand runs.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import betaincinv
+from simulations.attacks.statistics import (
+    Interval,
+    advantage,
+    advantage_interval,
+    chance,
+    clopper_pearson,
+    rate_interval,
+)
 
-CONFIDENCE = 0.95
+__all__ = ["Audit", "Finding", "Roc", "advantage", "advantage_interval", "chance", "clopper_pearson", "rate_interval"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +30,12 @@ class Finding:
         saw: what the attacker had.
         without: advantage without our protection, 0 (a coin) to 1 (certainty).
         protected: the same with it.
-        limit: what `protected` may be at most for the protection to hold, chance included; None where no protection
+        limit: what `protected` may be at most for the protection to hold, chance included; None if no protection
             claims to hold, and the figure is shown for what it is.
         note: how to read it.
+        without_95: interval of `without`; None if nothing in the attack is drawn by chance.
+        protected_95: interval of `protected`.
+        interval: how they were made, "exact" or "bootstrap".
     """
 
     attack: str
@@ -32,15 +44,51 @@ class Finding:
     protected: float
     limit: float | None
     note: str = ""
+    without_95: Interval | None = None
+    protected_95: Interval | None = None
+    interval: str = "exact"
 
     @property
     def works(self) -> bool:
-        """Whether the attack succeeds where nothing stops it: else it shows nothing."""
-        return self.without > 0.5
+        """Whether the attack surely succeeds if nothing stops it: else it shows nothing."""
+        return (self.without if self.without_95 is None else self.without_95[0]) > 0.5
 
     @property
     def held(self) -> bool:
+        """Whether the attack works without the protection and stays within the limit with it."""
         return self.works and (self.limit is None or self.protected <= self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """One row of the membership table: how often an attacker is right who is hardly ever wrong.
+
+    Attributes:
+        attack: what was to be told.
+        epsilon: accounted, of the update that was seen; None without protection.
+        false_positives: what the threshold was set for.
+        measured_false: false positive rate that was found on other shadow models.
+        true_positives: rate at that threshold.
+        most: what the accounted epsilon allows at the upper end of `measured_false_95`.
+        refuted: the rates prove that `most` is exceeded.
+        works: without protection the attack finds at least half; True of a row without protection that need not.
+    """
+
+    attack: str
+    epsilon: float | None
+    false_positives: float
+    measured_false: float
+    measured_false_95: Interval
+    true_positives: float
+    true_positives_95: Interval
+    most: float
+    refuted: bool
+    works: bool = True
+
+    @property
+    def held(self) -> bool:
+        """Whether the accounted epsilon holds, or without protection the attack works."""
+        return self.works and not self.refuted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +97,16 @@ class Audit:
 
     Attributes:
         mechanism: which, and how it was broken if it was.
-        audited: lower bound of its epsilon at `delta`, with 95 % confidence.
-        accounted: what the ledger would charge.
+        audited: lower bound of its epsilon at `delta`: a proof with 95 % confidence.
+        accounted: what the accountant charges.
         broken: whether it was broken on purpose.
+        neighbour: what the two stores differ in.
+        way: "many runs" or "one run".
+        mu: 95 % interval of the Gaussian-DP parameter that the attack shows; of many runs its lower end is a proof.
+        fitted: epsilon at `delta` of a Gaussian mechanism with `mu`: an estimate.
+        accounted_mu: of a Gaussian mechanism that is charged as much.
+        refuted: the counts prove the charge wrong at some delta; None: by `audited` alone.
+        note: how large the canary is, or how to read the row.
     """
 
     mechanism: str
@@ -59,65 +114,20 @@ class Audit:
     accounted: float
     delta: float
     broken: bool = False
+    neighbour: str = "removal"
+    way: str = "many runs"
+    mu: Interval | None = None
+    fitted: Interval | None = None
+    accounted_mu: float | None = None
+    refuted: bool | None = None
+    note: str = ""
 
     @property
     def flagged(self) -> bool:
-        """The audit shows more than was accounted for."""
-        return self.audited > self.accounted
+        """Whether the audit shows more than was accounted for."""
+        return self.audited > self.accounted if self.refuted is None else self.refuted
 
     @property
     def held(self) -> bool:
+        """Whether a sound mechanism passes, or a broken one is found out."""
         return self.flagged is self.broken
-
-
-def advantage(right: int, tries: int) -> float:
-    """Of an attacker who guesses one of two, from how often it was right: 2 accuracy - 1, at least 0."""
-    return max(0.0, 2 * right / tries - 1)
-
-
-def chance(tries: int) -> float:
-    """The advantage that a coin has in one of a million runs: an audit that is run daily must not cry wolf."""
-    return 2 * 4.75 * math.sqrt(0.25 / tries)
-
-
-def best_advantage(ins: NDArray[np.float64], outs: NDArray[np.float64]) -> float:
-    """True positives minus false ones at the best threshold, found on one half of the scores, measured on the other."""
-    half = min(len(ins), len(outs)) // 2
-    thresholds = np.unique(np.concatenate((ins[:half], outs[:half])))
-    gains = [(ins[:half] >= t).mean() - (outs[:half] >= t).mean() for t in thresholds]
-    best = thresholds[int(np.argmax(gains))]
-    return max(0.0, float((ins[half:] >= best).mean() - (outs[half:] >= best).mean()))
-
-
-def clopper_pearson(k: int, n: int, alpha: float) -> tuple[float, float]:
-    """Exact one-sided bounds, each with confidence 1 - alpha, of a binomial rate (Clopper and Pearson 1934)."""
-    lower = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
-    upper = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
-    return lower, upper
-
-
-def audited_epsilon(ins: NDArray[np.float64], outs: NDArray[np.float64], delta: float) -> float:
-    """A lower bound of epsilon that holds with 95 % confidence, from an attacker's scores with and without a canary.
-
-    The threshold is chosen on the first half of the scores and judged on the second. A mechanism that is
-    (epsilon, delta)-private has TPR <= e^epsilon FPR + delta, and the same turned round (Kairouz et al. 2015).
-    """
-    half = min(len(ins), len(outs)) // 2
-    candidates = np.quantile(np.concatenate((ins[:half], outs[:half])), np.linspace(0.01, 0.99, 99))
-    best = max(candidates, key=lambda t: _epsilon_at(ins[:half], outs[:half], float(t), delta, 0.5))
-    return _epsilon_at(ins[half:], outs[half:], float(best), delta, 1 - CONFIDENCE)
-
-
-def _epsilon_at(
-    ins: NDArray[np.float64], outs: NDArray[np.float64], threshold: float, delta: float, alpha: float
-) -> float:
-    above_in, above_out, n_in, n_out = int((ins > threshold).sum()), int((outs > threshold).sum()), len(ins), len(outs)
-    bounds = []
-    for hits, n_hits, misses, n_misses in (
-        (above_in, n_in, above_out, n_out),
-        (n_out - above_out, n_out, n_in - above_in, n_in),
-    ):
-        true = clopper_pearson(hits, n_hits, alpha / 4)[0] - delta
-        false = clopper_pearson(misses, n_misses, alpha / 4)[1]
-        bounds.append(math.log(true / false) if true > 0 and false > 0 else 0.0)
-    return max(0.0, *bounds)

@@ -22,7 +22,7 @@ from privacy.secure_sum.fixed_point import FixedPoint
 from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed, seal_seed
 from privacy.secure_sum.sums import MaskSum, ShareSum, split
 from privacy.secure_sum.vector import Vector
-from simulations.attacks.finding import Finding
+from simulations.attacks.finding import Finding, rate_interval
 from simulations.summed import FIRST_NODE, SummedFederation
 
 SIZE, NODES = 16, 8
@@ -112,8 +112,12 @@ def total(
     return CODE.decode(mine.joined(*theirs).elements)
 
 
-def groups(seed: int, folder: Path) -> list[Finding]:
-    """All of them, each against a helper without rules and against the real one."""
+def groups(seed: int, folder: Path, tries: int = 1) -> list[Finding]:
+    """All of them, each against a helper without rules and against the real one.
+
+    Args:
+        tries: federations of each kind, with updates of their own; an interval of one try is [.025, 1].
+    """
     found = []
     for name, saw, attack in (
         ("cohort of one", "a request for one node", _alone),
@@ -125,17 +129,19 @@ def groups(seed: int, folder: Path) -> list[Finding]:
         ("Sybils: other keys under approved names", "certificates of its own authority", _other_keys),
         ("uneven tasks", "a group of which one node has something to do", _uneven),
     ):
-        gains = []
-        for number, protected in enumerate((False, True)):
-            home = folder / hashlib.sha256(f"{name}{number}".encode()).hexdigest()[:12]
+        gains = [0, 0]
+        for number, protected in itertools.product(range(tries), (False, True)):
+            home = folder / hashlib.sha256(f"{name}{number}{protected}".encode()).hexdigest()[:12]
             home.mkdir()
-            scene = Scene(home, seed)
+            scene = Scene(home, seed + number)
             if not protected:
                 _control(scene)
             guess, there = attack(scene, scene.federation.ask if protected else scene.lax)
-            gains.append(float(guess is not None and np.allclose(guess, there, atol=1e-6)))
+            gains[protected] += guess is not None and np.allclose(guess, there, atol=1e-6)
             scene.federation.close()
-        found.append(Finding(name, saw, gains[0], gains[1], 0.0, "1: the node's update, exactly"))
+        without, within = (rate_interval(gain, tries) for gain in gains)
+        note = "1: the node's update, exactly"
+        found.append(Finding(name, saw, gains[0] / tries, gains[1] / tries, 0.0, note, without, within))
     return found
 
 

@@ -1,7 +1,7 @@
 """A training example read back from an update.
 
 The update of one step on one example gives the example away exactly: in the first layer, the change of a weight over
-the change of its bias is the input (Phong et al. 2017; what Zhu et al. 2019 find by optimisation for deeper models).
+the change of its bias is the input (Phong et al. 2017; `inversion_optimised` has what needs optimisation).
 What is measured is the cosine between what was read and what was there.
 """
 
@@ -17,6 +17,8 @@ from privacy.secure_sum.fixed_point import FixedPoint
 from privacy.secure_sum.sums import split
 from privacy.secure_sum.vector import Plan, Vector, contribution
 from simulations.attacks.finding import Finding
+from simulations.attacks.inversion_optimised import optimised
+from simulations.attacks.statistics import mean_interval
 
 FEATURES, WIDTH = 12, 8
 GUESS = 0.235
@@ -26,7 +28,18 @@ EXACT = DpSgdPlan(0.0, clip_norm=1e6, learning_rate=0.1, lot_size=1)
 Arrays = dict[str, NDArray[np.float32]]
 
 
-def inversion(seed: int, tries: int, summed: int = 9) -> list[Finding]:
+def inversion(seed: int, tries: int, searches: int, restarts: int = 4) -> list[Finding]:
+    """Invert updates exactly and by optimisation.
+
+    Args:
+        tries: examples of each row that is worked out exactly.
+        searches: examples of each row that is found by optimisation.
+        restarts: random starts of each search.
+    """
+    return [*analytic(seed, tries), *optimised(seed, searches, restarts)]
+
+
+def analytic(seed: int, tries: int, summed: int = 9) -> list[Finding]:
     """From a single update, a private one, a masked one, and a sum."""
     torch.manual_seed(seed)
     start = _model()
@@ -56,6 +69,9 @@ def inversion(seed: int, tries: int, summed: int = 9) -> list[Finding]:
             means[name],
             limit,
             "cosine of what was read with what was there; a guess at random has 0.23",
+            mean_interval(seen["clear"], seed),
+            mean_interval(seen[name], seed),
+            "bootstrap",
         )
         for name, limit in limits.items()
     ]

@@ -1,60 +1,86 @@
-"""Who was there, and what kind of site it is, told from one node's update by comparing it with shadow models.
+"""Membership and properties told from one node's update by comparing it with shadow models.
 
-Membership is of one privacy unit of the task `crowding`: half an hour of one node's log. Shadow models are trained with
-and without it, Gaussians are fitted to a score of either kind, and the likelihood ratio of a fresh update decides
-(LiRA, Carlini et al. 2022). The score is white-box and strong: how far the update went in the direction of the unit's
-own gradient.
+LiRA (Carlini et al. 2022) on the task `crowding`: shadow models are trained on stores with and without the target (or
+with two contents of it), Gaussians are fitted to a score of either kind, and the likelihood ratio of a fresh update
+decides. The score is the linear projection of the update that tells the shadow models best apart (Fisher's), which for
+noise of equal size everywhere is the optimal test. What counts is how often the attacker is right when it is hardly
+ever wrong: true positives at 0.1 % and at 1 % false positives. Thresholds are set on some shadow models and judged on
+others.
+
+Three attackers: one knows every other record of the node, and the target stands out; another knows the target and what
+sites are like, and not the rest of this one's log; the third is the leader, who knows all other records and sends the
+model at which the target shows most (`canaries`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.plain import PlainPlan
 from edge.learning.tasks.crowding import TASK
-from edge.learning.tasks.task import Examples
-from simulations.attacks.finding import Finding, best_advantage, chance
+from simulations.attacks.canaries import SLOT_WEIGHTS, slot_replaced
+from simulations.attacks.finding import Finding, Roc
+from simulations.attacks.population import (
+    copies,
+    examples_of,
+    many_minutes,
+    minutes,
+    slots,
+    without_unit,
+)
+from simulations.attacks.statistics import (
+    Charge,
+    Interval,
+    Scores,
+    Test,
+    advantage_test,
+    chance,
+    rate_interval,
+)
 from simulations.engine.cohort import CohortExamples
 from simulations.engine.engine import Engine
 from simulations.engine.local import LocalTraining, PlainTraining, PrivateTraining
 
 DELTA = 1e-6
-DAY_SLOTS = range(14, 36)
+EPSILONS = (8.0, 4.0, 1.0)
+FALSE_POSITIVES = (0.001, 0.01)
+BUSY, QUIET = 400.0, 0.0
+"""Person-minutes of the target: it stands out; what it is replaced with."""
+PLACE = 33
+"""Of the target among the slots of a log: in the middle of the second day."""
+KNOWN = "all other records"
 State = Mapping[str, NDArray[np.float32]]
+Updates = NDArray[np.float64]
 
 
-def minutes(random: np.random.Generator, *, lively: float = 1.0, days: int = 3) -> list[tuple[int, float]]:
-    """A site's half hours, with a daily rhythm that wanders."""
-    rows = []
-    for day in range(days):
-        mood = random.normal()
-        for slot in DAY_SLOTS:
-            mood = 0.6 * mood + 0.5 * random.normal()
-            rhythm = 40 + 30 * np.sin((slot - 14) / 22 * 2 * np.pi)
-            rows.append((48 * day + slot, float(max(0.0, lively * rhythm * np.exp(0.4 * mood)))))
-    return rows
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a node trains, and what the accountant charges for it; None for no protection."""
+
+    name: str
+    epsilon: float | None
+    training: LocalTraining
+    charge: Charge | None
 
 
-def without_unit(log: Sequence[tuple[int, float]], slot: int) -> list[tuple[int, float]]:
-    return [row for row in log if row[0] != slot]
-
-
-def trainings(rounds: int = 1) -> dict[str, LocalTraining]:
-    """Without protection, and with the plans that the project recommends."""
-    found: dict[str, LocalTraining] = {"plain": PlainTraining(PlainPlan(1, 16, 0.15))}
-    for epsilon in (8.0, 1.0):
-        found[f"epsilon {epsilon:g}"] = PrivateTraining(DpSgdPlan.within(epsilon, DELTA, rounds, TASK.unit_examples))
+def ways() -> list[Way]:
+    """Return training without protection, and one round that spends the whole of a budget."""
+    found = [Way("no protection", None, PlainTraining(PlainPlan(1, 16, 0.15)), None)]
+    for epsilon in EPSILONS:
+        plan = DpSgdPlan.within(epsilon, DELTA, 1, TASK.unit_examples, metrics=0)
+        charge = Charge(tuple(plan.events(TASK.unit_examples, TASK.unit)))
+        found.append(Way(f"epsilon {epsilon:g}", epsilon, PrivateTraining(plan), charge))
     return found
 
 
-def updates(nodes: Sequence[Examples], training: LocalTraining, start: State, seed: int) -> NDArray[np.float64]:
-    """Each node's update, [nodes, parameters]."""
-    with Engine(TASK, CohortExamples.of(nodes), workers=1) as engine:
+def updates(nodes: CohortExamples, training: LocalTraining, start: State, seed: int) -> Updates:
+    """Train each node and return its update, [nodes, parameters]."""
+    with Engine(TASK, nodes, workers=1) as engine:
         states = engine.each(start, training, (seed,))
     return np.concatenate(
         [(states[name] - start[name]).reshape(len(nodes), -1).astype(np.float64) for name in start], axis=1
@@ -62,97 +88,183 @@ def updates(nodes: Sequence[Examples], training: LocalTraining, start: State, se
 
 
 def fresh() -> State:
+    """Return the model that a run starts with."""
     return {name: value.numpy().copy() for name, value in TASK.model().state_dict().items()}
 
 
-def membership(seed: int, shadows: int) -> list[Finding]:
-    """Whether one half hour was in the log."""
-    random = np.random.default_rng(seed)
-    log, start = minutes(random), fresh()
-    slot = max(log[1:], key=lambda row: row[1])[0]  # the liveliest one stands out most
-    log = [(at, 400.0 if at == slot else value) for at, value in log]
-    inside, outside = TASK.examples(log), TASK.examples(without_unit(log, slot))
-    direction = _gradient_of_unit(inside, slot, start)
-    gains: dict[str, float] = {}
-    for name, training in trainings().items():
-        scores = updates([inside] * shadows + [outside] * shadows, training, start, seed) @ direction
-        gains[name] = _likelihood_ratio(scores[:shadows], scores[shadows:])
-    return [
-        Finding(
-            f"membership of a half hour, {name}",
-            "one node's update, shadow models, the unit itself",
-            gains["plain"],
-            gains[name],
-            _limit(float(name.split()[1]), shadows),
-            "epsilon of one round that spends all of it at once",
-        )
-        for name in gains
-        if name != "plain"
-    ]
+@dataclass(frozen=True, slots=True)
+class Shadows:
+    """Sizes of the groups of shadow models, of either kind.
+
+    Attributes:
+        fitted: for the projection and its Gaussians.
+        set: outside, for the threshold.
+        judged: outside; inside a fifth of it.
+    """
+
+    fitted: int
+    set: int
+    judged: int
+
+    @property
+    def inside(self) -> int:
+        """How many are trained with the target."""
+        return self.fitted + self.judged // 5
+
+    @property
+    def outside(self) -> int:
+        """How many are trained without it."""
+        return self.fitted + self.set + self.judged
 
 
-def properties(seed: int, shadows: int, summed: int = 9) -> list[Finding]:
-    """Whether a site is twice as lively as others: a property of the site, which a unit's privacy does not hide."""
-    random, start = np.random.default_rng(seed + 1), fresh()
-    sites = [TASK.examples(minutes(random, lively=2.0 if n < shadows else 1.0)) for n in range(2 * shadows)]
-    others = [TASK.examples(minutes(random, lively=float(random.uniform(0.7, 2.3)))) for _ in range(2 * shadows)]
-    found = []
-    ways = trainings()
-    clear = updates(sites, ways["plain"], start, seed)
-    noised = updates(sites, ways["epsilon 8"], start, seed + 1)
-    rest = updates(others, ways["epsilon 8"], start, seed + 2)
-    # A group's sum: the site's update among those of others, drawn anew for each.
-    groups = noised + np.stack([rest[random.choice(len(rest), summed - 1, False)].sum(0) for _ in noised])
-    gain = _linear_advantage(clear, shadows)
-    for name, seen, limit in (("epsilon 8", noised, None), (f"in a sum of {summed}", groups, None)):
+def membership(seed: int, shadows: Shadows) -> list[Finding | Roc]:
+    """Tell whether one half hour is in the log, and which of two contents it has."""
+    random, usual = np.random.default_rng(seed), fresh()
+    chosen = {name: np.array([SLOT_WEIGHTS], np.float32) for name in usual}
+    rows: list[Finding | Roc] = []
+    for attack, saw, stores, start in (
+        ("a slot's removal", KNOWN, _known(random, replaced=False), usual),
+        ("a slot's content", KNOWN, _known(random, replaced=True), usual),
+        ("a slot's removal", "what sites are like", _unknown(random, replaced=False), usual),
+        ("a slot's content", "what sites are like", _unknown(random, replaced=True), usual),
+        ("a slot's content", f"{KNOWN}, chose the model", _canary, chosen),
+    ):
+        plain: Test | None = None
+        for place, way in enumerate(ways()):
+            ins = updates(stores(shadows.inside, True), way.training, start, seed + 10 * place)
+            outs = updates(stores(shadows.outside, False), way.training, start, seed + 10 * place + 1)
+            ratios_in, ratios_out = _likelihood_ratios(ins, outs, shadows.fitted)
+            rows += _rocs(f"{attack}; known: {saw}", way, ratios_in, ratios_out, shadows)
+            test = advantage_test(ratios_in, ratios_out[: len(ratios_in)])
+            plain = plain or test
+            if way.charge is not None:
+                rows.append(_finding(f"membership, {attack}, {way.name}", saw, plain, test, way.charge))
+    return rows
+
+
+def _finding(attack: str, saw: str, plain: Test, test: Test, charge: Charge) -> Finding:
+    most = max(charge.most_true_positives(rate) - rate for rate in np.linspace(0, 1, 101))
+    limit = most + chance(min(test.ins, test.outs))
+    return Finding(
+        attack,
+        f"one node's update, the slot, {saw}",
+        plain.advantage,
+        test.advantage,
+        limit if limit < 1 else None,
+        "epsilon of one round that spends all of it at once",
+        plain.advantage_interval(),
+        test.advantage_interval(),
+    )
+
+
+Stores = Callable[[int, bool], CohortExamples]
+
+
+def _known(random: np.random.Generator, *, replaced: bool) -> Stores:
+    """One log of which the attacker knows all but the target."""
+    log, slot = minutes(random), slots()[PLACE]
+    inside = [(at, BUSY if at == slot else value) for at, value in log]
+    quiet = [(at, QUIET if at == slot else value) for at, value in log]
+    outside = quiet if replaced else without_unit(log, slot)
+    return lambda sites, there: copies(inside if there else outside, sites)
+
+
+def _unknown(random: np.random.Generator, *, replaced: bool) -> Stores:
+    """A log of its own for each shadow model, but for the target."""
+
+    def stores(sites: int, there: bool) -> CohortExamples:
+        values = many_minutes(random, sites)
+        values[:, PLACE] = BUSY if there else QUIET
+        return examples_of(values, missing=None if there or replaced else PLACE)
+
+    return stores
+
+
+def _canary(sites: int, there: bool) -> CohortExamples:
+    """The pair of stores that an audit takes."""
+    canary = slot_replaced()
+    return copies(canary.inside if there else canary.outside, sites)
+
+
+def _likelihood_ratios(ins: Updates, outs: Updates, fitted: int) -> tuple[Scores, Scores]:
+    """Fit projection and Gaussians on the first `fitted` of either kind; ratios of the others."""
+    shadow_in, shadow_out = ins[:fitted], outs[:fitted]
+    spread = np.cov(shadow_in.T) + np.cov(shadow_out.T)
+    ridge = 1e-9 * np.trace(spread) / len(spread) + 1e-18
+    direction = np.linalg.solve(spread + ridge * np.eye(len(spread)), shadow_in.mean(0) - shadow_out.mean(0))
+    (a, s), (b, t) = (((one @ direction).mean(), (one @ direction).std() + 1e-12) for one in (shadow_in, shadow_out))
+
+    def ratio(seen: Updates) -> Scores:
+        score = seen @ direction
+        ratios: Scores = -(((score - a) / s) ** 2) / 2 - np.log(s) + ((score - b) / t) ** 2 / 2 + np.log(t)
+        return ratios
+
+    return ratio(ins[fitted:]), ratio(outs[fitted:])
+
+
+def _rocs(attack: str, way: Way, ins: Scores, outs: Scores, shadows: Shadows) -> list[Roc]:
+    found, judged = list[Roc](), outs[shadows.set :]
+    for rate in FALSE_POSITIVES:
+        threshold = np.quantile(outs[: shadows.set], 1 - rate, method="higher")
+        test = Test.at(float(threshold), ins, judged)
+        false = rate_interval(test.false, test.outs)
+        true = rate_interval(test.hits, test.ins)
         found.append(
-            Finding(
-                f"property: a lively site, {name}",
-                "one node's update" if seen is noised else "a group's sum",
-                gain,
-                _linear_advantage(seen, shadows),
-                limit,
-                "the privacy of a half hour does not hide what a whole site is like; a sum over many sites does",
+            Roc(
+                attack,
+                way.epsilon,
+                rate,
+                test.false / test.outs,
+                false,
+                test.hits / test.ins,
+                true,
+                1.0 if way.charge is None else way.charge.most_true_positives(false[1]),
+                way.charge is not None and test.refutes(way.charge),
+                way.charge is not None or KNOWN not in attack or true[0] > 0.5,
             )
         )
     return found
 
 
-def _gradient_of_unit(examples: Examples, slot: int, start: State) -> NDArray[np.float64]:
-    mine = [place for place, unit in enumerate(examples.units) if unit in (slot, slot + 1)]
-    model = TASK.model()
-    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in start.items()})
-    loss = TASK.loss(model(examples.x[mine]), examples.y[mine]).sum()
-    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))]).double().numpy()
-    return -gradient / max(float(np.linalg.norm(gradient)), 1e-12)
-
-
-def _likelihood_ratio(ins: NDArray[np.float64], outs: NDArray[np.float64]) -> float:
-    """Gaussians fitted to one third of the scores, the ratio's best threshold on the others."""
-    third = len(ins) // 3
-    fits = [(part[:third].mean(), part[:third].std() + 1e-9) for part in (ins, outs)]
-
-    def ratio(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        (a, s), (b, t) = fits
-        ratios: NDArray[np.float64] = (
-            -(((scores - a) / s) ** 2) / 2 - np.log(s) + ((scores - b) / t) ** 2 / 2 + np.log(t)
+def properties(seed: int, shadows: int, summed: int = 9) -> list[Finding]:
+    """Tell whether a site is twice as lively as others: a property of a site, which a unit's privacy does not hide."""
+    random, start = np.random.default_rng(seed + 1), fresh()
+    plain, private = ways()[0], ways()[1]
+    lively, usual = (many_minutes(random, shadows, lively=factor) for factor in (2.0, 1.0))
+    sites = examples_of(np.concatenate((lively, usual)))
+    scale = random.uniform(0.7, 2.3, (2 * shadows, 1))
+    others = examples_of(scale * many_minutes(random, 2 * shadows))
+    clear = updates(sites, plain.training, start, seed)
+    noised = updates(sites, private.training, start, seed + 1)
+    rest = updates(others, private.training, start, seed + 2)
+    # A group's sum: the site's update among those of others, drawn anew for each.
+    groups = noised + np.stack([rest[random.choice(len(rest), summed - 1, False)].sum(0) for _ in noised])
+    without: Test = _linear_test(clear, shadows)
+    found = []
+    for name, saw, seen in (
+        ("epsilon 8", "one node's update", noised),
+        (f"in a sum of {summed}", "a group's sum", groups),
+    ):
+        test = _linear_test(seen, shadows)
+        intervals: tuple[Interval, Interval] = without.advantage_interval(), test.advantage_interval()
+        found.append(
+            Finding(
+                f"property: a lively site, {name}",
+                saw,
+                without.advantage,
+                test.advantage,
+                None,
+                "the privacy of a half hour does not hide what a whole site is like; a sum over many sites does",
+                *intervals,
+            )
         )
-        return ratios
-
-    return best_advantage(ratio(ins[third:]), ratio(outs[third:]))
+    return found
 
 
-def _linear_advantage(seen: NDArray[np.float64], shadows: int) -> float:
-    """A linear discriminant fitted to half of either kind."""
+def _linear_test(seen: Updates, shadows: int) -> Test:
+    """Fit a linear discriminant to half of either kind and judge it on the others."""
     half = shadows // 2
     train_in, train_out = seen[:half], seen[shadows : shadows + half]
     spread = np.cov(np.concatenate((train_in - train_in.mean(0), train_out - train_out.mean(0))).T)
     direction = np.linalg.solve(spread + 1e-9 * np.eye(len(spread)), train_in.mean(0) - train_out.mean(0))
-    return best_advantage(seen[half:shadows] @ direction, seen[shadows + half :] @ direction)
-
-
-def _limit(epsilon: float, shadows: int) -> float | None:
-    """No attack on an (epsilon, 0)-private mechanism has a larger advantage (Kairouz et al. 2015); None where that says
-    nothing."""
-    most = float((np.exp(epsilon) - 1) / (np.exp(epsilon) + 1)) + chance(shadows // 2)
-    return most if most < 1 else None
+    return advantage_test(seen[half:shadows] @ direction, seen[shadows + half :] @ direction)

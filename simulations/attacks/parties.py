@@ -29,7 +29,7 @@ from privacy.secure_sum.exchange import Part, SealedSeed
 from privacy.secure_sum.mask import add_mask
 from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed
 from privacy.secure_sum.terms import ELEMENTS, SEED, SHARE, TERMS, SumTerms
-from simulations.attacks.finding import Finding, advantage, chance
+from simulations.attacks.finding import Finding, advantage, advantage_interval, chance
 from simulations.summed import FIRST_NODE, SummedFederation
 
 SIZE = 64
@@ -76,20 +76,21 @@ def parties(seed: int, tries: int, folder: Path) -> list[Finding]:
         right["broker"] += _found(sealed, a, b) == secret
         right["sizes"] += (len(sealed) > len(bytes(wrap(node, header, _reply(a), leader.certificate)))) == secret
     federation.close()
-    gains = {who: advantage(count, tries) for who, count in right.items()}
-    limit = chance(tries)
+
+    def row(attack: str, saw: str, clear: str, seen: str, note: str = "") -> Finding:
+        gains = [advantage(right[who], tries) for who in (clear, seen)]
+        intervals = [advantage_interval(right[who], tries) for who in (clear, seen)]
+        return Finding(attack, saw, gains[0], gains[1], chance(tries), note, intervals[0], intervals[1])
+
     return [
-        Finding(
-            "curious leader", "a masked share, the sealed seed, all its keys", gains["clear"], gains["leader"], limit
-        ),
-        Finding("curious helper", "the seed, all its keys", gains["both"], gains["helper"], limit),
-        Finding("curious broker, contents", "the payload", gains["wire"], gains["broker"], limit),
-        Finding(
+        row("curious leader", "a masked share, the sealed seed, all its keys", "clear", "leader"),
+        row("curious helper", "the seed, all its keys", "both", "helper"),
+        row("curious broker, contents", "the payload", "wire", "broker"),
+        row(
             "curious broker, sizes",
             "lengths of payloads",
-            gains["wire"],
-            gains["sizes"],
-            limit,
+            "wire",
+            "sizes",
             "who is online, when and how much is sent stays visible",
         ),
     ]
