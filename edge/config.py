@@ -19,6 +19,7 @@ from edge.page.address import Listen
 from edge.store.database import KEY_BYTES
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import EXPORT_BYTES
+from privacy.identity.secret import Secret
 
 DAY_S = 86400.0
 
@@ -393,7 +394,7 @@ class NodeConfig(BaseSettings):
             )
         return config._resolved(path.resolve().parent)
 
-    def store_key(self) -> bytes:
+    def store_key(self) -> Secret:
         """The store's key.
 
         Raises:
@@ -410,7 +411,7 @@ class NodeConfig(BaseSettings):
             raise BadConfig(f"{file}: no key there ({why}); it holds {2 * KEY_BYTES} hexadecimal digits") from why
         if len(key) != KEY_BYTES:
             raise BadConfig(f"{file}: a key has {2 * KEY_BYTES} hexadecimal digits, this one {2 * len(key)}")
-        return key
+        return Secret(key)
 
     def _resolved(self, folder: Path) -> NodeConfig:
         store = self.store.model_copy(

@@ -74,6 +74,8 @@ STAYS_HERE = {
     Unmasked: Refusal.UNMASKED,
 }
 """What the centre is told where the gate does not let a reply out."""
+TOLD_BY_RECORDS = frozenset({Refusal.TRAINING_FAILED, Refusal.NOT_SUMMABLE})
+"""Refusals that come after records were read: their detail is not logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ class Node:
         self._housekeeping_at = now + HOUSEKEEPING_S
         try:
             oldest = now - self._config.store.retention_days * DAY_S
-            purged = Sightings(self._store).purge(oldest)
+            Sightings(self._store).purge(oldest)
             Inbox(self._store).forget(now - DAY_S)
             KeyBatches(self._store).forget(now)
             Exposures(self._store).purge(int(oldest // DAY_S))
@@ -194,8 +196,6 @@ class Node:
             log.error("housekeeping put off", reason=str(why))
             return
         self.link.ask_again()
-        if purged.sightings:
-            log.info("records past their retention deleted", sightings=purged.sightings, slots=purged.slots)
 
     def _children(self) -> Callable[[StoreConnection], list[Child]]:
         """What makes the node's processes, once their settings are found to be right."""
@@ -233,7 +233,6 @@ class Node:
     def _answer(self, item: InboxItem) -> None:
         attempts = Inbox(self._store).start(item.message_id)
         opened = self._open(item)
-        started = time.monotonic()
         if attempts > self._config.learning.attempts:
             detail = f"{attempts - 1} attempts did not finish"
             response, arrays = Response(refusal=Refusal.GAVE_UP, detail=detail), NO_ARRAYS
@@ -248,8 +247,7 @@ class Node:
             run=f"{opened.header.run_id:016x}",
             task=item.message_id.hex(),
             refusal=None if refusal is None else refusal.value,
-            detail=response.detail or None,
-            seconds=round(time.monotonic() - started, 3),
+            detail=None if response.refusal in TOLD_BY_RECORDS else response.detail or None,
             sent=traffic.sent,
             received=traffic.received,
         )
@@ -353,4 +351,4 @@ class Node:
             raise ValueError("no scanner is configured")
         # The tables and the sections have the same kinds and fields; a test holds them to it.
         section: ScannerSection = msgspec.convert(scanner.model_dump(mode="json"), ScannerSection)
-        return Settings(str(self._config.store.path), self._database.key.hex(), section)
+        return Settings(str(self._config.store.path), self._database.key, section)

@@ -89,4 +89,4 @@ class SeedSealer:
         if masked.helper != helper.party:
             raise NoHelper(f"the task names {masked.helper}, and this node seals to {helper.party}")
         purpose = Purpose(task.federation, task.run_id, masked.round_number, masked.part, masked.assignment)
-        return seal_seed(self._identity, helper, purpose, masked.seed)
+        return seal_seed(self._identity, helper, purpose, masked.seed.reveal())

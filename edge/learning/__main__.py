@@ -1,6 +1,6 @@
 """`python -m edge.learning`: the trainer. Reads tasks on standard input, writes replies, ends when the pipe closes.
 
-Standard output is the pipe to the node, so whatever an app prints goes to standard error.
+Standard output is the pipe to the node. What an app prints goes nowhere: it may print what it reads.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-import structlog
-
-from edge.learning.protocol import Masked, Request, Response, Workplace, read_frame, write_frame
+from edge.learning.protocol import BAD_APP, BAD_STORE, Masked, Request, Response, Workplace, read_frame, write_frame
+from edge.learning.silence import silence
 from edge.learning.site import Refused, Site
 from edge.store.database import Database
+from edge.store.errors import StoreError
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary import flower
 from privacy.boundary.arrays import BadArrays, arrays_of, pack, unpack
 from privacy.boundary.assignment import assignment_of
 from privacy.boundary.messages import Encoding, Refusal
+from privacy.identity.secret import Secret
+from privacy.logs import configure_process
 from privacy.secure_sum.terms import SEED, TERMS, SumTerms
 
 flower.quieten()
@@ -30,8 +32,6 @@ from flwr.app import Context, Message, RecordDict  # noqa: E402
 from flwr.clientapp import ClientApp  # noqa: E402
 
 from edge.learning.masking import secure_sum_mod, terms_of  # noqa: E402
-
-log = structlog.get_logger()
 
 
 class BadApp(TypeError):
@@ -85,11 +85,10 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
         packed, sizes = pack(arrays, request.encoding, base)
     except Refused as no:
         return _refused(no.refusal, str(no))
-    except Exception as why:
-        log.exception("the app raised an error")
-        return _refused(Refusal.TRAINING_FAILED, f"{type(why).__name__}: {why}")
+    except Exception:  # its text may be a record, so fixed words alone leave this process
+        return _refused(Refusal.TRAINING_FAILED, "the app raised an error")
     if reply.has_error():
-        return _refused(Refusal.TRAINING_FAILED, str(reply.error.reason))
+        return _refused(Refusal.TRAINING_FAILED, "the app replied with an error")
     state = memoryview(flower.context_bytes(context)) if context.state else None
     return Response(memoryview(flower.head_of(reply)), sizes, state, masked=masked), packed
 
@@ -114,7 +113,7 @@ def _masked(reply: Message, terms: SumTerms | None, assignment: bytes) -> Masked
     seed = flower.config_records(reply.content)[TERMS].pop(SEED)
     if not isinstance(seed, bytes):
         raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")
-    return Masked(terms.helper, terms.round_number, terms.part, assignment, seed)
+    return Masked(terms.helper, terms.round_number, terms.part, assignment, Secret(seed))
 
 
 def _refused(refusal: Refusal, detail: str) -> tuple[Response, bytes]:
@@ -135,14 +134,20 @@ def serve(requests: BinaryIO, responses: BinaryIO) -> None:
         write_frame(responses, response, packed)
 
 
-def main() -> None:
+def main() -> int:
     responses = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    silence()
     try:
         serve(sys.stdin.buffer, responses)
     except (BrokenPipeError, KeyboardInterrupt):
-        return
+        return 0
+    except BadApp:
+        return BAD_APP
+    except StoreError:
+        return BAD_STORE
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    configure_process()
+    sys.exit(main())

@@ -13,7 +13,6 @@ from contextvars import ContextVar
 from typing import Protocol
 
 import numpy as np
-import structlog
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from numpy.typing import NDArray
 
@@ -27,8 +26,6 @@ from privacy.secure_sum.fixed_point import FixedPoint, NotEncodable, Ring
 from privacy.secure_sum.sums import split
 from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, BadTerms, SumTerms
 from privacy.secure_sum.vector import VectorMismatch, contribution
-
-log = structlog.get_logger()
 
 App = Callable[[Message, Context], Message]
 
@@ -98,8 +95,7 @@ def secure_sum_mod(message: Message, context: Context, app: App) -> Message:
     try:
         vector = contribution(terms.plan, base, _arrays(reply.content), weight, metrics)
         if noise is not None:
-            report = noise.add(vector.elements, terms.plan.code)
-            log.info("update noised", noise_std=report.noise_std, clipped=report.clipped)
+            noise.add(vector.elements, terms.plan.code)
     except (VectorMismatch, NotEncodable, NoRoom) as why:
         raise Refused(Refusal.NOT_SUMMABLE, str(why)) from why
     shares = split(vector)

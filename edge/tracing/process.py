@@ -107,7 +107,7 @@ class Tracing:
         from edge.tracing.webhook import NotDelivered, Webhook, pause_s  # noqa: PLC0415  (20 MB, for alerts alone)
 
         authority = None if section.authority is None else Path(section.authority)
-        webhook = Webhook(LocalUrl.parse(section.url), bytes.fromhex(section.secret), authority, self.clock)
+        webhook = Webhook(LocalUrl.parse(section.url), section.secret, authority, self.clock)
         for alert in waiting:
             attempts = alert.attempts + 1
             try:

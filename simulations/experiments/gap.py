@@ -26,6 +26,7 @@ from rich.table import Table
 
 from edge.learning.clipping import clipped_sum
 from edge.learning.shared import RECORD, SHARED_NOISE, Protection
+from privacy.logs import configure_process
 from simulations.datasets.catalogue import card_of
 from simulations.runs.data import open_scene
 from simulations.runs.experiment import DataTable, Experiment, PrivacyTable, TaskTable
@@ -275,4 +276,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

@@ -16,6 +16,7 @@ from privacy.boundary.messages import Header, Kind
 from privacy.identity.authority import CertificateAuthority, Identity, request
 from privacy.identity.certificates import Role, node_party
 from privacy.identity.keys import PrivateKeys
+from privacy.identity.secret import Secret
 from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed
 
@@ -46,7 +47,7 @@ def sealer(*parties, key=None, patience_s=0.0):
 def masked(**changes):
     return Masked(
         **(
-            {"helper": "helper", "round_number": 3, "part": Part.TRAIN, "assignment": ASKED, "seed": b"s" * 32}
+            {"helper": "helper", "round_number": 3, "part": Part.TRAIN, "assignment": ASKED, "seed": Secret(b"s" * 32)}
             | changes
         )
     )
