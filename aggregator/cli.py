@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from aggregator.commands.authority import authority
 from aggregator.commands.federation import init, nodes
@@ -14,7 +15,7 @@ from aggregator.commands.keys import keys
 from aggregator.commands.models import models
 from aggregator.commands.revocations import revocations
 from aggregator.commands.runs import run, runs
-from privacy.logs import LogFormat, configure
+from privacy.logs import LogFormat, configure, configure_process
 
 HELP = """Run the centre of a federation. / Menjalankan pusat federasi.
 
@@ -43,12 +44,14 @@ def common(
     ),
 ) -> None:
     """Options for every command."""
-    configure(log)
+    configure(log, messages=True)
 
 
 def main() -> None:
     """Entry point of `jaga-central`."""
-    sys.exit(app())
+    configure_process(messages=True)
+    # Not `app()`: typer would put a hook for uncaught errors of its own in the place of ours.
+    sys.exit(get_command(app)())
 
 
 if __name__ == "__main__":

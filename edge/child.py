@@ -16,6 +16,8 @@ from typing import BinaryIO, cast
 import msgspec
 import structlog
 
+from edge.logged_events import Field, logged
+from edge.settings_line import encode
 from edge.store.health import State
 
 log = structlog.get_logger()
@@ -27,7 +29,6 @@ ALARMS = frozenset({"failed", "store_full", "store_unavailable", "radio_trouble"
 RECOVERED = "_recovered"
 DONE = "done"
 
-Field = str | int | float | bool | None
 Event = dict[str, Field]
 FAILED: tuple[str, Field] = ("failed", None)
 
@@ -129,7 +130,7 @@ class Child:
         threading.Thread(target=self._follow, args=(process.stdout,), daemon=True).start()
         settings = cast("BinaryIO", process.stdin)
         try:
-            settings.write(msgspec.json.encode(self._settings) + b"\n")
+            settings.write(encode(self._settings))
             settings.close()
         except BrokenPipeError:
             log.error(f"{self.name} ended at its start; see its message above")
@@ -146,8 +147,9 @@ class Child:
     def _heed(self, event: Event) -> None:
         name = str(event.get("event", ""))
         alarm, part = name in self._alarms, event.get("adapter")
-        said = {key: value for key, value in event.items() if key != "event"}
-        (log.error if alarm else log.info)(f"{self.name} {name}", **said)
+        said = logged(event)
+        if said is not None:
+            (log.error if alarm else log.info)(f"{self.name} {name}", **said)
         if name == FAILED[0]:
             self._troubles = {FAILED: str(event.get("reason") or name)}
         elif alarm:

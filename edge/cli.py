@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from edge.commands.beacon import beacon
 from edge.commands.calibrate import calibrate
@@ -19,7 +20,7 @@ from edge.commands.privacy import privacy
 from edge.commands.report_case import report_case
 from edge.commands.staff import staff
 from edge.commands.tags import tags
-from privacy.logs import LogFormat, configure
+from privacy.logs import LogFormat, configure, configure_process
 
 HELP = """Run and look after one node. / Menjalankan dan merawat satu node.
 
@@ -48,4 +49,6 @@ def common(
 
 def main() -> None:
     """Entry point of `jaga-node`."""
-    sys.exit(app())
+    configure_process()
+    # Not `app()`: typer would put a hook for uncaught errors of its own in the place of ours.
+    sys.exit(get_command(app)())

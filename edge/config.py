@@ -23,6 +23,7 @@ from edge.store.retention import PURGE_EVERY_S
 from privacy.accounting.events import DAY
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import EXPORT_BYTES
+from privacy.identity.secret import Secret
 
 DAY_S = 86400.0
 
@@ -436,7 +437,7 @@ class NodeConfig(BaseSettings):
             )
         return config._resolved(path.resolve().parent)
 
-    def store_key(self) -> bytes:
+    def store_key(self) -> Secret:
         """The store's key.
 
         Raises:
@@ -453,7 +454,7 @@ class NodeConfig(BaseSettings):
             raise BadConfig(f"{file}: no key there ({why}); it holds {2 * KEY_BYTES} hexadecimal digits") from why
         if len(key) != KEY_BYTES:
             raise BadConfig(f"{file}: a key has {2 * KEY_BYTES} hexadecimal digits, this one {2 * len(key)}")
-        return key
+        return Secret(key)
 
     def _resolved(self, folder: Path) -> NodeConfig:
         store = self.store.model_copy(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from edge.store.errors import StoreError
+from privacy.tracebacks import place_of
 
 BAD_INPUT, BAD_STORE, NO_PARENT = 2, 3, 4
 
@@ -25,14 +26,21 @@ def emit(event: Mapping[str, str | int | float | bool | None]) -> None:
 
 
 def run(work: Callable[[bytes, Emit], None], emit: Emit = emit) -> int:
-    """Do `work` with the line of settings; expected trouble becomes the event "failed". Returns the exit status."""
+    """Do `work` with the line of settings; expected trouble becomes the event "failed".
+
+    Its reason may hold a record: it is for the node's page, and not for the log (`edge.logged_events`).
+
+    Returns:
+        The exit status.
+    """
     try:
         try:
             work(sys.stdin.buffer.readline(), emit)
         except BrokenPipeError:
             raise
         except (StoreError, ValueError, OSError) as error:
-            emit({"event": "failed", "error": type(error).__name__, "reason": str(error)})
+            at = place_of(error)
+            emit({"event": "failed", "error": type(error).__name__, "at": at, "reason": str(error)})
             return BAD_STORE if isinstance(error, StoreError) else BAD_INPUT
     except BrokenPipeError:
         # Python would complain once more when it flushes at exit.

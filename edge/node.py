@@ -73,6 +73,8 @@ STAYS_HERE = {
     Unmasked: Refusal.UNMASKED,
 }
 """What the centre is told where the gate does not let a reply out."""
+TOLD_BY_RECORDS = frozenset({Refusal.TRAINING_FAILED, Refusal.NOT_SUMMABLE})
+"""Refusals that come after records were read: their detail is not logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +280,6 @@ class Node:
     def _answer(self, item: InboxItem) -> None:
         attempts = Inbox(self._store).start(item.message_id)
         opened = self._open(item)
-        started = time.monotonic()
         if attempts > self._config.learning.attempts:
             detail = f"{attempts - 1} attempts did not finish"
             response, arrays = Response(refusal=Refusal.GAVE_UP, detail=detail), NO_ARRAYS
@@ -294,8 +295,7 @@ class Node:
             run=f"{opened.header.run_id:016x}",
             task=item.message_id.hex(),
             refusal=None if refusal is None else refusal.value,
-            detail=response.detail or None,
-            seconds=round(time.monotonic() - started, 3),
+            detail=None if response.refusal in TOLD_BY_RECORDS else response.detail or None,
             sent=traffic.sent,
             received=traffic.received,
         )
@@ -412,4 +412,4 @@ class Node:
             raise ValueError("no scanner is configured")
         # The tables and the sections have the same kinds and fields; a test holds them to it.
         section: ScannerSection = msgspec.convert(scanner.model_dump(mode="json"), ScannerSection)
-        return Settings(str(self._config.store.path), self._database.key.hex(), section)
+        return Settings(str(self._config.store.path), self._database.key, section)

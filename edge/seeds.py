@@ -105,4 +105,4 @@ class SeedSealer:
             raise NoHelper(f"the task names {masked.helper}, and this node seals to {helper.party}")
         at = SumName(task.federation, task.run_id, masked.round_number, masked.part)
         purpose = Purpose(at, masked.assignment, masked.draw)
-        return seal_seed(self._identity, helper, purpose, masked.said, masked.seed)
+        return seal_seed(self._identity, helper, purpose, masked.said, masked.seed.reveal())

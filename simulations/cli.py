@@ -11,8 +11,9 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.main import get_command
 
-from privacy.logs import LogFormat, configure
+from privacy.logs import LogFormat, configure, configure_process
 from simulations.attacks.cli import app as attack
 from simulations.benchmarks.cli import app as bench
 from simulations.datasets.cli import app as data
@@ -46,7 +47,7 @@ def common(
     ] = LogFormat.TEXT,
 ) -> None:
     """Options for every command."""
-    configure(log)
+    configure(log, messages=True)
 
 
 @app.command()
@@ -149,7 +150,9 @@ def fail(code: int, why: object) -> NoReturn:
 
 def main() -> None:
     """Entry point of `jaga-sim`."""
-    sys.exit(app())
+    configure_process(messages=True)
+    # Not `app()`: typer would put a hook for uncaught errors of its own in the place of ours.
+    sys.exit(get_command(app)())
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from edge.store.database import Database
 from edge.store.trusted_clock import TrustedClock
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary.audit import AuditLog
+from privacy.identity.secret import Secret
 
 PROTECTS: dict[str, str] = {
     "plain file": "a lost copy of the store alone / salinan basis data saja",
@@ -77,11 +78,11 @@ def change(
         loaded = NodeConfig.load(config)
         wrapped = WrappedKey(loaded.store.wrapped_key)
         before = wrapped.source() if wrapped.path.exists() else None
-        given_before = b"" if before is None else before.key()
+        given_before = None if before is None else before.key()
         source, given = _made(loaded, to, name, file, url, thumbprint)
         if not isinstance(source, Passphrase) and source.key() != given:
             raise KeyUnavailable("the new source gave another key when it was asked again; run this command once more")
-        if before is None:
+        if before is None or given_before is None:
             wrapped.write(source, given, StoreKeys(loaded.store_key()))
         else:
             rotation.rewrap(wrapped, before, given_before, source, given)
@@ -157,7 +158,7 @@ def _made(
     file: Path | None,
     url: str,
     thumbprint: str | None,
-) -> tuple[Source, bytes]:
+) -> tuple[Source, Secret]:
     folder = loaded.store.wrapped_key.parent
     if to == "passphrase":
         words = ask("New passphrase / Kata sandi baru: ")

@@ -10,6 +10,7 @@ import typer
 
 from edge.commands.terminal import BAD_CONFIG, BAD_CREDENTIALS, ConfigFile, explained, fail, ok, out
 from edge.config import NodeConfig, PageTable
+from edge.logged_events import logged
 from edge.page.address import Listen, own_addresses, own_names
 from edge.page.certificate import BadCertificate, fingerprint, make
 from edge.page.child import page_settings
@@ -68,7 +69,9 @@ def _serve(config: NodeConfig) -> None:
         _tell_fingerprint(Path(settings.certificate))
 
     def tell(event: dict[str, str | int | float | None]) -> None:
-        log.info(f"page {event['event']}", **{name: value for name, value in event.items() if name != "event"})
+        said = logged(event)
+        if said is not None:
+            log.info(f"page {event['event']}", **said)
 
     try:
         serve(settings, tell, parent=lambda: 0)  # whoever typed this may log out

@@ -20,6 +20,7 @@ from edge.keys.sources import KEY_BYTES, KeyUnavailable, Source
 from edge.keys.wrapped import StoreKeys, WrappedKey
 from edge.store.database import Database
 from edge.store.errors import StoreUnavailable, WrongKey
+from privacy.identity.secret import Secret
 
 
 def begin(wrapped: WrappedKey) -> None:
@@ -33,10 +34,10 @@ def begin(wrapped: WrappedKey) -> None:
     with wrapped.locked():
         keys = _current(wrapped, source).open(given)
         if keys.next is None:
-            wrapped.write(source, given, StoreKeys(keys.key, secrets.token_bytes(KEY_BYTES)))
+            wrapped.write(source, given, StoreKeys(keys.key, Secret(secrets.token_bytes(KEY_BYTES))))
 
 
-def rewrap(wrapped: WrappedKey, old: Source, given: bytes, new: Source, given_by_new: bytes) -> None:
+def rewrap(wrapped: WrappedKey, old: Source, given: Secret, new: Source, given_by_new: Secret) -> None:
     """Wrap the same keys by another source.
 
     Args:
@@ -49,7 +50,7 @@ def rewrap(wrapped: WrappedKey, old: Source, given: bytes, new: Source, given_by
         wrapped.write(new, given_by_new, _current(wrapped, old).open(given))
 
 
-def finish(wrapped: WrappedKey, store: Path) -> bytes:
+def finish(wrapped: WrappedKey, store: Path) -> Secret:
     """Finish a rotation that was begun, and return the store's key. No other process may have the store open.
 
     Raises:
@@ -83,11 +84,11 @@ def _current(wrapped: WrappedKey, source: Source) -> WrappedKey:
     return wrapped
 
 
-def _opens(store: Path, key: bytes) -> bool:
+def _opens(store: Path, key: Secret) -> bool:
     connection = dbapi2.connect(f"{store.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
     try:
         connection.execute("PRAGMA cipher_log_level = NONE")
-        connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+        connection.execute(f"PRAGMA key = \"x'{key.reveal().hex()}'\"")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except dbapi2.DatabaseError:
         return False
@@ -96,18 +97,18 @@ def _opens(store: Path, key: bytes) -> bool:
     return True
 
 
-def _rekey(store: Path, old: bytes, new: bytes) -> None:
+def _rekey(store: Path, old: Secret, new: Secret) -> None:
     connection = dbapi2.connect(f"{store.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10)
     try:
         connection.execute("PRAGMA cipher_log_level = NONE")
-        connection.execute(f"PRAGMA key = \"x'{old.hex()}'\"")
+        connection.execute(f"PRAGMA key = \"x'{old.reveal().hex()}'\"")
         # Every page is written anew under a rollback journal: a power cut in its midst leaves the old key whole.
         if connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0] != "delete":
             raise StoreUnavailable(f"store {store} is open elsewhere: stop what uses it, then start the node again")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("COMMIT")
-        connection.execute(f"PRAGMA rekey = \"x'{new.hex()}'\"")
+        connection.execute(f"PRAGMA rekey = \"x'{new.reveal().hex()}'\"")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except dbapi2.OperationalError as why:
         raise StoreUnavailable(f"store {store} cannot be given its new key now ({why}): start the node again") from why

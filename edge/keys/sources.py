@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from privacy.identity.keys import write_private
+from privacy.identity.secret import Secret
 
 KEY_BYTES = SALT_BYTES = 32
 MEMORY_KIB, ITERATIONS, LANES = 64 * 1024, 4, 1
@@ -39,7 +40,7 @@ class KeyUnavailable(RuntimeError):
 class KeySource(Protocol):
     """What every source is: a value that is kept in the clear beside the wrapped key, and gives 32 bytes."""
 
-    def key(self) -> bytes:
+    def key(self) -> Secret:
         """The 32 bytes.
 
         Raises:
@@ -53,7 +54,7 @@ class KeyFile(msgspec.Struct, frozen=True, tag="file", tag_field="source", forbi
 
     path: str
 
-    def key(self) -> bytes:
+    def key(self) -> Secret:
         try:
             return _key_of(bytes.fromhex(Path(self.path).read_text("ascii").strip()), b"file")
         except (OSError, ValueError) as why:
@@ -83,7 +84,7 @@ class SystemdCredential(
     name: str
     file: str | None = None
 
-    def key(self) -> bytes:
+    def key(self) -> Secret:
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         if folder is not None and (Path(folder) / self.name).exists():
             return _key_of((Path(folder) / self.name).read_bytes().strip(), b"systemd")
@@ -116,7 +117,7 @@ class RpiOtp(msgspec.Struct, frozen=True, tag="rpi-otp", tag_field="source", for
 
     salt: bytes
 
-    def key(self) -> bytes:
+    def key(self) -> Secret:
         printed = _run([OTP_PROGRAM], b"").decode("ascii", "replace").strip().lower()
         if not re.fullmatch(r"[0-9a-f]{64}", printed):
             raise KeyUnavailable(f"{OTP_PROGRAM} printed {len(printed)} characters, not 64 hexadecimal digits")
@@ -145,7 +146,7 @@ class Tang(msgspec.Struct, frozen=True, tag="tang", tag_field="source", forbid_u
 
     jwe: str
 
-    def key(self) -> bytes:
+    def key(self) -> Secret:
         return _key_of(_run(["clevis", "decrypt"], self.jwe.encode()), b"tang")
 
     @classmethod
@@ -171,10 +172,10 @@ class Passphrase(msgspec.Struct, frozen=True, tag="passphrase", tag_field="sourc
     iterations: int = ITERATIONS
     lanes: int = LANES
 
-    def key(self) -> bytes:
+    def key(self) -> Secret:
         return self.key_of(ask("Passphrase of this node / Kata sandi node ini: "))
 
-    def key_of(self, words: str) -> bytes:
+    def key_of(self, words: Secret) -> Secret:
         """What these words give."""
         kdf = Argon2id(
             salt=self.salt,
@@ -183,11 +184,11 @@ class Passphrase(msgspec.Struct, frozen=True, tag="passphrase", tag_field="sourc
             lanes=self.lanes,
             memory_cost=self.memory_kib,
         )
-        return kdf.derive(words.encode())
+        return Secret(kdf.derive(words.reveal()))
 
     @classmethod
-    def make(cls, words: str) -> Passphrase:
-        if len(words) < LEAST_PASSPHRASE:
+    def make(cls, words: Secret) -> Passphrase:
+        if len(words.reveal().decode()) < LEAST_PASSPHRASE:
             raise KeyUnavailable(f"a passphrase has at least {LEAST_PASSPHRASE} characters: take four words or more")
         return cls(secrets.token_bytes(SALT_BYTES))
 
@@ -196,23 +197,23 @@ Source = KeyFile | SystemdCredential | RpiOtp | Tang | Passphrase
 SourceName = Literal["file", "systemd-credential", "rpi-otp", "tang", "passphrase"]
 
 
-def ask(prompt: str) -> str:
+def ask(prompt: str) -> Secret:
     """Words from whoever sits there: at the terminal, or by systemd's agents while the machine starts.
 
     Raises:
         KeyUnavailable: nobody can be asked.
     """
     if sys.stdin.isatty():
-        return getpass.getpass(prompt)
+        return Secret(getpass.getpass(prompt).encode())
     if shutil.which("systemd-ask-password"):
-        return _run(["systemd-ask-password", "--timeout=0", prompt], b"", timeout_s=None).decode().rstrip("\n")
+        return Secret(_run(["systemd-ask-password", "--timeout=0", prompt], b"", timeout_s=None).rstrip(b"\n"))
     raise KeyUnavailable("nobody can be asked for the passphrase: type the command at a terminal / ketik di terminal")
 
 
-def _key_of(secret: bytes, what: bytes, salt: bytes = b"") -> bytes:
+def _key_of(secret: bytes, what: bytes, salt: bytes = b"") -> Secret:
     if len(secret) < KEY_BYTES:
         raise KeyUnavailable(f"a secret of {len(secret)} bytes is too short, it has at least {KEY_BYTES}")
-    return HKDF(SHA256(), KEY_BYTES, salt, b"jaga key source 1 " + what).derive(secret)
+    return Secret(HKDF(SHA256(), KEY_BYTES, salt, b"jaga key source 1 " + what).derive(secret))
 
 
 def _run(command: list[str], given: bytes, *, timeout_s: float | None = TOOL_TIMEOUT_S) -> bytes:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge.keys.sources import KEY_BYTES, KeyUnavailable, Source
 from privacy.identity.keys import write_private
+from privacy.identity.secret import Secret
 
 VERSION = 1
 NONCE_BYTES, TAG_BYTES = 12, 16
@@ -40,8 +41,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class StoreKeys:
     """The key of the store, and during a rotation the one that comes after it."""
 
-    key: bytes
-    next: bytes | None = None
+    key: Secret
+    next: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class WrappedKey:
         """
         return self._read().source
 
-    def open(self, given: bytes | None = None) -> StoreKeys:
+    def open(self, given: Secret | None = None) -> StoreKeys:
         """The keys.
 
         Args:
@@ -79,7 +80,7 @@ class WrappedKey:
         opened = self._open(key, file.key, _bound(b"key", file.source))
         return StoreKeys(opened, file.next and self._open(key, file.next, _bound(b"next", file.source)))
 
-    def write(self, source: Source, given: bytes, keys: StoreKeys) -> None:
+    def write(self, source: Source, given: Secret, keys: StoreKeys) -> None:
         """Make the file, or replace it; a power cut leaves the old one or the new."""
         closed = _close(given, keys.key, _bound(b"key", source))
         file = _File(VERSION, source, closed, keys.next and _close(given, keys.next, _bound(b"next", source)))
@@ -98,19 +99,20 @@ class WrappedKey:
             raise KeyUnavailable(f"{self.path} has version {file.version}, this software reads {VERSION}")
         return file
 
-    def _open(self, given: bytes, closed: bytes, bound: bytes) -> bytes:
+    def _open(self, given: Secret, closed: bytes, bound: bytes) -> Secret:
         try:
-            return AESGCM(given).decrypt(closed[:NONCE_BYTES], closed[NONCE_BYTES:], bound)
+            opened = AESGCM(given.reveal()).decrypt(closed[:NONCE_BYTES], closed[NONCE_BYTES:], bound)
         except InvalidTag as why:
             raise KeyUnavailable(
                 f"{self.path} does not open: the passphrase is wrong, or this is another machine, card or server than "
                 "it was made with / kata sandi salah, atau mesin, kartu, atau server berbeda"
             ) from why
+        return Secret(opened)
 
 
-def _close(given: bytes, key: bytes, bound: bytes) -> bytes:
+def _close(given: Secret, key: Secret, bound: bytes) -> bytes:
     nonce = os.urandom(NONCE_BYTES)
-    return nonce + AESGCM(given).encrypt(nonce, key, bound)
+    return nonce + AESGCM(given.reveal()).encrypt(nonce, key.reveal(), bound)
 
 
 def _bound(which: bytes, source: Source) -> bytes:

@@ -1,6 +1,6 @@
 """`python -m edge.learning`: the trainer. Reads tasks on standard input, writes replies, ends when the pipe closes.
 
-Standard output is the pipe to the node, so whatever an app prints goes to standard error.
+Standard output is the pipe to the node. What an app prints goes nowhere: it may print what it reads.
 """
 
 from __future__ import annotations
@@ -14,20 +14,33 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-import structlog
 
 from edge.learning.admission import admit
 from edge.learning.answer_time import TooLong, answer_after_s, class_of
 from edge.learning.isolation import Result, run_isolated
-from edge.learning.protocol import JAGA_APP, Masked, Request, Response, Workplace, read_frame, write_frame
+from edge.learning.protocol import (
+    BAD_APP,
+    BAD_STORE,
+    JAGA_APP,
+    Masked,
+    Request,
+    Response,
+    Workplace,
+    read_frame,
+    write_frame,
+)
+from edge.learning.silence import silence
 from edge.learning.site import Refused, Site
 from edge.store.database import Database
+from edge.store.errors import StoreError
 from edge.store.trusted_clock import TrustedClock
 from privacy.accounting.ledger import BudgetSpent, PrivacyLedger
 from privacy.boundary import flower
 from privacy.boundary.arrays import BadArrays, arrays_of, pack, unpack
 from privacy.boundary.assignment import assignment_of
 from privacy.boundary.messages import Encoding, Refusal
+from privacy.identity.secret import Secret
+from privacy.logs import configure_process
 from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.terms import SEED, TERMS, SumTerms
 
@@ -47,8 +60,6 @@ from edge.learning.masking import (  # noqa: E402
     without_terms,
 )
 from edge.learning.work import Outcome, pay  # noqa: E402
-
-log = structlog.get_logger()
 
 LONGEST_REHEARSAL_S = 600.0
 
@@ -107,9 +118,8 @@ def answer(
         return _ran(app, message, context, terms, workplace.min_cohort, request)
     except Refused as no:
         return _refused(no.refusal, str(no))
-    except Exception as why:
-        log.exception("the task failed")
-        return _refused(Refusal.TRAINING_FAILED, type(why).__name__)
+    except Exception:  # its text may be a record, so fixed words alone leave this process
+        return _refused(Refusal.TRAINING_FAILED, "the app raised an error")
 
 
 def _worked(
@@ -187,7 +197,7 @@ def _ran(
     asked = b"" if terms is None else assignment_of(message)  # before the app, which may change its message
     reply = secure_sum_mod(message, context, app)
     if reply.has_error():
-        return _refused(Refusal.TRAINING_FAILED, str(reply.error.reason))
+        return _refused(Refusal.TRAINING_FAILED, "the app replied with an error")
     masked = None if terms is None else _masked(reply.content, terms, asked, cohort)
     packed, sizes = pack(arrays_of(reply) if reply.has_content() else {}, request.encoding, base)
     state = memoryview(flower.context_bytes(context)) if context.state else None
@@ -213,7 +223,7 @@ def _masked(content: RecordDict, terms: SumTerms, assignment: bytes, cohort: int
     seed, said = config.pop(SEED), said_of(config, terms, cohort)
     if not isinstance(seed, bytes):
         raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")
-    return Masked(terms.helper, terms.round_number, terms.part, assignment, terms.draw.nonce, said, seed)
+    return Masked(terms.helper, terms.round_number, terms.part, assignment, terms.draw.nonce, said, Secret(seed))
 
 
 def _refused(refusal: Refusal, detail: str) -> tuple[Response, bytes]:
@@ -226,6 +236,7 @@ def serve(requests: BinaryIO, responses: BinaryIO) -> None:
         return
     workplace, _ = opening
     torch.set_num_threads(workplace.threads)
+    Database(Path(workplace.database), workplace.key).connect().close()  # or it cannot begin
     app = None if workplace.app == JAGA_APP else load_app(workplace.app, _site(workplace))
     while (frame := read_frame(requests, Request)) is not None:
         response, packed = answer(app, workplace, *frame)
@@ -238,14 +249,20 @@ def _site(workplace: Workplace) -> Site:
     return Site(connection, ledger, workplace.min_cohort, workplace.allowed)
 
 
-def main() -> None:
+def main() -> int:
     responses = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    silence()
     try:
         serve(sys.stdin.buffer, responses)
     except (BrokenPipeError, KeyboardInterrupt):
-        return
+        return 0
+    except BadApp:
+        return BAD_APP
+    except StoreError:
+        return BAD_STORE
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    configure_process()
+    sys.exit(main())

@@ -11,12 +11,27 @@ from typing import BinaryIO, cast
 import msgspec
 import structlog
 
-from edge.learning.protocol import JAGA_APP, PIPE_BYTES, Request, Response, Workplace, read_frame, write_frame
+from edge.learning.protocol import (
+    BAD_APP,
+    BAD_STORE,
+    JAGA_APP,
+    PIPE_BYTES,
+    Request,
+    Response,
+    Workplace,
+    read_frame,
+    write_frame,
+)
 from privacy.boundary.messages import Refusal
 
 log = structlog.get_logger()
 
 GRACE_S = 5.0
+CANNOT_BEGIN = {
+    BAD_STORE: "the store cannot be opened; `jaga-node doctor` says why",
+    BAD_APP: "[learning] app cannot be loaded; write module:object, and install the package that has it",
+}
+"""What a technician is told, by the trainer's exit status."""
 
 
 class TrainerProcess:
@@ -67,7 +82,8 @@ class TrainerProcess:
             self._idle_since = time.monotonic()
         if answer is None:
             code = self._end()
-            log.error("the trainer died; what it reserved of privacy counts as spent", exit_code=code)
+            if code in CANNOT_BEGIN:  # any other end may depend on records, and so is not logged
+                log.error("the trainer cannot begin", reason=CANNOT_BEGIN[code])
         return answer
 
     def reap_idle(self) -> bool:
@@ -92,7 +108,7 @@ class TrainerProcess:
         try:
             write_frame(cast("BinaryIO", process.stdin), self._workplace)
         except BrokenPipeError:
-            log.error("the trainer ended at its start; see its message above")
+            log.error("the trainer ended at its start")
         return process
 
     def _end(self) -> int:

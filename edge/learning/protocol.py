@@ -14,6 +14,7 @@ import msgspec
 from edge.learning.bounds import Allowed
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import Encoding, Refusal
+from privacy.identity.secret import Secret, as_bytes, secret_of
 from privacy.secure_sum.exchange import NodeTerms, Part
 
 JAGA_APP = "edge.learning.app:app_for"
@@ -21,6 +22,8 @@ JAGA_APP = "edge.learning.app:app_for"
 LENGTHS = struct.Struct(">QQ")
 PIPE_BYTES = 1 << 20
 """Of each pipe, where the kernel allows: an array crosses in fewer turns of the two processes."""
+BAD_STORE, BAD_APP = 3, 5
+"""Exit statuses of a trainer that cannot begin. It prints nothing, so these are all that it says of it."""
 Frame = TypeVar("Frame", bound=msgspec.Struct)
 
 
@@ -40,7 +43,7 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     database: str
-    key: bytes
+    key: Secret
     node_id: int
     app: str
     epsilon: float
@@ -111,7 +114,7 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     assignment: bytes
     draw: bytes
     said: NodeTerms
-    seed: bytes
+    seed: Secret
 
     def __repr__(self) -> str:
         return f"<Masked for {self.helper}, round {self.round_number}, {self.part}>"
@@ -134,7 +137,7 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write_frame(stream: BinaryIO, frame: msgspec.Struct, bulk: bytes | memoryview = b"") -> None:
-    head = msgspec.msgpack.encode(frame)
+    head = msgspec.msgpack.encode(frame, enc_hook=as_bytes)
     stream.write(LENGTHS.pack(len(head), len(bulk)) + head)
     stream.write(bulk)
     stream.flush()
@@ -150,7 +153,7 @@ def read_frame(stream: BinaryIO, kind: type[Frame]) -> tuple[Frame, memoryview] 
     bulk = _read(stream, bulk_bytes)
     if head is None or bulk is None:
         return None
-    return msgspec.msgpack.decode(head, type=kind), bulk
+    return msgspec.msgpack.decode(head, type=kind, dec_hook=secret_of), bulk
 
 
 def _read(stream: BinaryIO, wanted: int) -> memoryview | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from edge.child import Child, Event
 from edge.config import NodeConfig, PageTable
 from edge.page.settings import Settings
+from privacy.identity.secret import Secret
 
 
 class PageChild(Child):
@@ -16,13 +17,13 @@ class PageChild(Child):
         super().__init__("page", "edge.page", settings, on_event=on_event)
 
 
-def page_settings(config: NodeConfig, key: bytes) -> Settings:
+def page_settings(config: NodeConfig, key: Secret) -> Settings:
     """What the page is told, from the node's configuration; a node without `[page]` gets the defaults."""
     page = config.page or PageTable()
     scanner = config.sensing.scanner
     return Settings(
         database=str(config.store.path),
-        key=key.hex(),
+        key=key,
         site=config.name,
         listen=page.listen,
         certificate=None if page.tls_certificate is None else str(page.tls_certificate),

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.page.secret import account_mark
+from privacy.identity.secret import Secret
 
 LANGUAGE = "jaga_language"
 LANGUAGE_S = 365 * 86400
@@ -24,7 +25,7 @@ class Cookies:
         secure: whether the page is served over TLS; then browsers bind the cookies to this host as well.
     """
 
-    def __init__(self, secret: bytes, *, secure: bool) -> None:
+    def __init__(self, secret: Secret, *, secure: bool) -> None:
         prefix = "__Host-" if secure else ""
         self.session, self.visit = f"{prefix}jaga_session", f"{prefix}jaga_visit"
         self._secret = secret
@@ -52,7 +53,7 @@ class Cookies:
 
     def form_token(self, token: str) -> str:
         """What a form must send back to show that this page made it for this browser (CSRF)."""
-        return hmac.digest(self._secret, b"jaga form " + token.encode(), "sha256").hex()
+        return hmac.digest(self._secret.reveal(), b"jaga form " + token.encode(), "sha256").hex()
 
     def is_form_token(self, given: str, token: str) -> bool:
         return hmac.compare_digest(given.encode(), self.form_token(token).encode())
@@ -62,7 +63,7 @@ class Cookies:
         return account_mark(self._secret, name)
 
     def _signer(self, name: str) -> Signer:
-        return Signer(self._secret, salt=name, key_derivation="hmac", digest_method=hashlib.sha256)
+        return Signer(self._secret.reveal(), salt=name, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
 def new_token() -> str:

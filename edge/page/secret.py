@@ -7,16 +7,17 @@ import secrets
 
 from edge.store.connection import Connection
 from edge.store.meta import Meta
+from privacy.identity.secret import Secret
 
 SECRET = "page secret"  # noqa: S105  (the name of a fact in the store)
 SECRET_BYTES = 32
 
 
-def page_secret(store: Connection) -> bytes:
+def page_secret(store: Connection) -> Secret:
     """The secret, made at the first call. With another one every session ends."""
-    return Meta(store).get_or_make(SECRET, lambda: secrets.token_bytes(SECRET_BYTES))
+    return Secret(Meta(store).get_or_make(SECRET, lambda: secrets.token_bytes(SECRET_BYTES)))
 
 
-def account_mark(secret: bytes, name: str) -> bytes:
+def account_mark(secret: Secret, name: str) -> bytes:
     """What stands for a typed name in the count of failures: HMAC-SHA256, 32 bytes."""
-    return hmac.digest(secret, b"jaga account " + name.encode(), "sha256")
+    return hmac.digest(secret.reveal(), b"jaga account " + name.encode(), "sha256")

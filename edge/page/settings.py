@@ -8,7 +8,9 @@ from typing import Literal
 import msgspec
 
 from edge.page.address import Listen
-from edge.store.database import KEY_BYTES, Database
+from edge.settings_line import check_store_key, decode
+from edge.store.database import Database
+from privacy.identity.secret import Secret
 
 Language = Literal["id", "en"]
 Mode = Literal["zone", "room", "person"]
@@ -23,7 +25,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         database: path of the node's store.
-        key: its key, 64 hexadecimal digits.
+        key: its key.
         site: the site's name, for people.
         listen: address and port.
         certificate, private_key: PEM files for TLS; both or none.
@@ -40,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     database: str
-    key: str
+    key: Secret
     site: str
     listen: str = "127.0.0.1:8080"
     certificate: str | None = None
@@ -61,12 +63,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     record_lifetime_days: float = 15.0
 
     def __post_init__(self) -> None:
-        try:
-            right = len(bytes.fromhex(self.key)) == KEY_BYTES
-        except ValueError:
-            right = False
-        if not right:
-            raise ValueError(f"key is not {2 * KEY_BYTES} hexadecimal digits")
+        check_store_key(self.key)
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("certificate and private_key come together, or not at all")
         if not Listen.parse(self.listen).loopback and not self.tls:
@@ -77,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.certificate is not None
 
     def store(self) -> Database:
-        return Database(Path(self.database), bytes.fromhex(self.key))
+        return Database(Path(self.database), self.key)
 
 
 def read_settings(line: str | bytes) -> Settings:
@@ -87,6 +84,6 @@ def read_settings(line: str | bytes) -> Settings:
         BadSettings: says which field is wrong.
     """
     try:
-        return msgspec.json.decode(line, type=Settings)
+        return decode(line, Settings)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadSettings(f"settings of the page: {error}") from error

@@ -14,8 +14,10 @@ from contextlib import suppress
 import msgspec
 
 from edge.page.settings import Settings, read_settings
+from edge.settings_line import encode
 from edge.store.connection import Connection
 from edge.store.trusted_clock import TrustedClock
+from privacy.logs import configure_process
 
 FRESH_S = 1800.0
 """Older entries leave the record lifetime, so a figure does not hold for ever."""
@@ -28,7 +30,7 @@ class Spending:
     """Keeps the last figure, and has a new one worked out where the ledger has grown."""
 
     def __init__(self, settings: Settings) -> None:
-        self._line = msgspec.json.encode(settings) + b"\n"
+        self._line = encode(settings)
         self._known: tuple[int, float, float] | None = None
         self._work: asyncio.Task[float | None] | None = None
         self.failed = False
@@ -89,4 +91,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    configure_process()
     main()

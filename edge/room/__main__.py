@@ -7,6 +7,7 @@ import sys
 from edge.errand import Emit, run
 from edge.room.process import serve
 from edge.room.settings import read_settings
+from privacy.logs import configure_process
 
 
 def work(line: bytes, emit: Emit) -> None:
@@ -14,4 +15,5 @@ def work(line: bytes, emit: Emit) -> None:
 
 
 if __name__ == "__main__":
+    configure_process()
     sys.exit(run(work))

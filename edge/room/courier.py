@@ -99,14 +99,14 @@ class Courier:
         pause, failing = self._every_s, False
         while not self._stopping.wait(pause):
             try:
-                taken = self.deliver()
+                self.deliver()
             except (HubUnreachable, StoreError) as why:
                 if not failing:
                     log.error("the hub of this room does not take sightings; they are kept", reason=str(why))
                 failing, pause = True, min(2 * pause, LONGEST_BACKOFF_S)
                 continue
             if failing:
-                log.info("the hub of this room takes sightings again", sightings=taken)
+                log.info("the hub of this room takes sightings again")
             failing, pause = False, self._every_s
 
     def _hub(self) -> Certificate:

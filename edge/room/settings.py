@@ -8,7 +8,9 @@ import msgspec
 
 from edge.config import NodeConfig
 from edge.page.address import Listen
-from edge.store.database import KEY_BYTES, Database
+from edge.settings_line import check_store_key, decode
+from edge.store.database import Database
+from privacy.identity.secret import Secret
 
 
 class BadSettings(ValueError):
@@ -20,32 +22,27 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         database: path of the node's store.
-        key: its key, 64 hexadecimal digits.
+        key: its key.
         credentials: folder of the node's keys and certificate.
         listen: address and port.
         receivers: number of the receiver that each satellite stands for, by its party name.
     """
 
     database: str
-    key: str
+    key: Secret
     credentials: str
     listen: str
     receivers: dict[str, int]
 
     def __post_init__(self) -> None:
-        try:
-            right = len(bytes.fromhex(self.key)) == KEY_BYTES
-        except ValueError:
-            right = False
-        if not right:
-            raise ValueError(f"key is not {2 * KEY_BYTES} hexadecimal digits")
+        check_store_key(self.key)
         Listen.parse(self.listen)
 
     def store(self) -> Database:
-        return Database(Path(self.database), bytes.fromhex(self.key))
+        return Database(Path(self.database), self.key)
 
 
-def reception_settings(config: NodeConfig, key: bytes) -> Settings | None:
+def reception_settings(config: NodeConfig, key: Secret) -> Settings | None:
     """From the node's configuration; None where this node is no hub.
 
     Args:
@@ -55,7 +52,7 @@ def reception_settings(config: NodeConfig, key: bytes) -> Settings | None:
     if hub is None:
         return None
     receivers = {satellite.party: satellite.receiver for satellite in hub.satellites}
-    return Settings(str(config.store.path), key.hex(), str(config.credentials), hub.listen, receivers)
+    return Settings(str(config.store.path), key, str(config.credentials), hub.listen, receivers)
 
 
 def read_settings(line: str | bytes) -> Settings:
@@ -65,6 +62,6 @@ def read_settings(line: str | bytes) -> Settings:
         BadSettings: says which field is wrong.
     """
     try:
-        return msgspec.json.decode(line, type=Settings)
+        return decode(line, Settings)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadSettings(f"settings of the reception: {error}") from error

@@ -15,7 +15,9 @@ import msgspec
 from edge.sensing.logbook import CAPACITY
 from edge.sensing.scanner import OnTrouble, Scanner, Sleep
 from edge.sensing.sightings import IDENTIFIERS_A_WINDOW
-from edge.store.database import KEY_BYTES, Database
+from edge.settings_line import check_store_key, decode
+from edge.store.database import Database
+from privacy.identity.secret import Secret
 
 
 class BadSettings(ValueError):
@@ -207,7 +209,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         database: path of the node's store.
-        key: its key, 64 hexadecimal digits.
+        key: its key.
         scanner: what to listen to, by its `kind`.
         save_every_s: longest time between two writes, and between two tries while the disk takes nothing, seconds.
         save_rows: write earlier where this many sightings are unsaved.
@@ -216,7 +218,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     database: str
-    key: str
+    key: Secret
     scanner: ScannerSection
     save_every_s: float = 10.0
     save_rows: int = 5_000
@@ -224,17 +226,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identifiers_a_window: int = IDENTIFIERS_A_WINDOW
 
     def __post_init__(self) -> None:
-        try:
-            right = len(bytes.fromhex(self.key)) == KEY_BYTES
-        except ValueError:
-            right = False
-        if not right:
-            raise ValueError(f"key is not {2 * KEY_BYTES} hexadecimal digits")
+        check_store_key(self.key)
         if self.save_every_s <= 0 or min(self.save_rows, self.capacity, self.identifiers_a_window) < 1:
             raise ValueError("save_every_s, save_rows, capacity and identifiers_a_window are positive")
 
     def store(self) -> Database:
-        return Database(Path(self.database), bytes.fromhex(self.key))
+        return Database(Path(self.database), self.key)
 
 
 def read_settings(line: str | bytes) -> Settings:
@@ -244,6 +241,6 @@ def read_settings(line: str | bytes) -> Settings:
         BadSettings: says which field is wrong.
     """
     try:
-        return msgspec.json.decode(line, type=Settings)
+        return decode(line, Settings)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadSettings(f"settings of the sensing process: {error}") from error

@@ -13,7 +13,7 @@ import hmac
 import os
 import secrets
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlcipher3 import dbapi2
@@ -23,6 +23,7 @@ from edge.store.connection import Connection
 from edge.store.errors import CorruptStore, MissingStore, StoreFull, StoreUnavailable, WrongKey, corrupt, named
 from edge.store.migration import known, migrate
 from edge.store.write_ahead_log import damage
+from privacy.identity.secret import Secret
 
 KEY_BYTES = 32
 BUSY_TIMEOUT_S = 10.0
@@ -30,12 +31,12 @@ CACHE_KIB = 2048
 WAL_LIMIT_BYTES = 4 * 1024 * 1024
 
 
-def key_id(key: bytes) -> str:
+def key_id(key: Secret) -> str:
     """Public name of a key: 8 bytes of an HMAC, in hex. It says whether two keys are the same and nothing else."""
-    return hmac.digest(key, b"jaga store key id", "sha256")[:8].hex()
+    return hmac.digest(key.reveal(), b"jaga store key id", "sha256")[:8].hex()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Database:
     """A node's store.
 
@@ -45,10 +46,11 @@ class Database:
     """
 
     path: Path
-    key: bytes = field(repr=False)
+    key: Secret
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+    def __init__(self, path: Path, key: Secret | bytes) -> None:
+        object.__setattr__(self, "path", Path(path))
+        object.__setattr__(self, "key", Secret.of(key))
         if len(self.key) != KEY_BYTES:
             raise WrongKey(f"a store's key has {KEY_BYTES} bytes, this one has {len(self.key)}: check the key file")
 
@@ -159,7 +161,7 @@ class Database:
         try:
             # SQLCipher would tell the terminal about each page it cannot decrypt; the exception does.
             connection.execute("PRAGMA cipher_log_level = NONE")
-            connection.execute(f"PRAGMA key = \"x'{self.key.hex()}'\"")
+            connection.execute(f"PRAGMA key = \"x'{self.key.reveal().hex()}'\"")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")

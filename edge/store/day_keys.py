@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -18,6 +18,7 @@ from edge.store.connection import Connection, transaction
 from edge.store.meta import Meta
 from edge.store.sighting import IDENTIFIER_BYTES
 from edge.store.slots import DAY_S, SLOT_S, WINDOW_S
+from privacy.identity.secret import Secret
 
 KEY_BYTES = 32
 WINDOWS_PER_DAY = DAY_S // WINDOW_S
@@ -34,7 +35,7 @@ class DayKey:
         key: 32 random bytes.
     """
 
-    key: bytes = field(repr=False)
+    key: Secret
 
     def __post_init__(self) -> None:
         if len(self.key) != KEY_BYTES:
@@ -60,9 +61,9 @@ class DayKey:
         return (int.from_bytes(masks, "big") ^ int.from_bytes(metadata, "big")).to_bytes(len(metadata), "big")
 
 
-def _ecb(key: bytes, use: bytes) -> Cipher[modes.ECB]:
+def _ecb(key: Secret, use: bytes) -> Cipher[modes.ECB]:
     # Single blocks of rotating, random identifiers: what ECB gives away, that two are equal, is what joins need.
-    return Cipher(algorithms.AES(hmac.digest(key, use, "sha256")), modes.ECB())  # noqa: S305
+    return Cipher(algorithms.AES(hmac.digest(key.reveal(), use, "sha256")), modes.ECB())  # noqa: S305
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class DayKeys:
     def find(self, day: int) -> DayKey | None:
         """The key of a day, if there is one."""
         row = self.connection.execute("SELECT key FROM day_keys WHERE day = ?", (day,)).fetchone()
-        return None if row is None else DayKey(row[0])
+        return None if row is None else DayKey(Secret(row[0]))
 
     def get(self, day: int) -> DayKey:
         """The key of a day, made now if there is none.
@@ -88,8 +89,8 @@ class DayKeys:
             raise RuntimeError("a day's key is taken inside a transaction only")
         found = self.find(day)
         if found is None:
-            found = DayKey(secrets.token_bytes(KEY_BYTES))
-            self.connection.execute("INSERT INTO day_keys (day, key) VALUES (?, ?)", (day, found.key))
+            found = DayKey(Secret(secrets.token_bytes(KEY_BYTES)))
+            self.connection.execute("INSERT INTO day_keys (day, key) VALUES (?, ?)", (day, found.key.reveal()))
         return found
 
     def days(self) -> list[int]:

@@ -110,7 +110,7 @@ class Tracing:
 
         authority = None if section.authority is None else Path(section.authority)
         gate = SiteGate(AuditLog(connection, self.clock))
-        webhook = Webhook(LocalUrl.parse(section.url), bytes.fromhex(section.secret), gate, authority, self.clock)
+        webhook = Webhook(LocalUrl.parse(section.url), section.secret, gate, authority, self.clock)
         for alert in waiting:
             attempts = alert.attempts + 1
             try:

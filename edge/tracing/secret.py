@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from privacy.identity.secret import Secret
+
 SECRET_CHARACTERS = 16
 
 
@@ -11,7 +13,7 @@ class BadSecret(ValueError):
     """The file holds no secret; the message says what to do."""
 
 
-def read_secret(path: Path) -> bytes:
+def read_secret(path: Path) -> Secret:
     """The secret in a file, without white space around it.
 
     Raises:
@@ -23,4 +25,4 @@ def read_secret(path: Path) -> bytes:
         raise BadSecret(f"{path}: no secret there ({why.strerror}); make one with `openssl rand -hex 32`") from why
     if len(secret) < SECRET_CHARACTERS:
         raise BadSecret(f"{path}: a secret has {SECRET_CHARACTERS} characters or more, this one {len(secret)}")
-    return secret
+    return Secret(secret)

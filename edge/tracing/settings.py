@@ -7,9 +7,11 @@ from pathlib import Path
 import msgspec
 
 from edge.config import BadConfig, NodeConfig
-from edge.store.database import KEY_BYTES, Database
+from edge.settings_line import check_store_key, decode
+from edge.store.database import Database
 from edge.store.site import Mode
 from edge.tracing.secret import read_secret
+from privacy.identity.secret import Secret
 
 
 class BadSettings(ValueError):
@@ -26,10 +28,10 @@ class ReceiverSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WebhookSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The site's own server; the secret is hexadecimal."""
+    """The site's own server, and the secret shared with it."""
 
     url: str
-    secret: str
+    secret: Secret
     authority: str | None
 
 
@@ -37,13 +39,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the tracing process; see `edge.config` for what they mean.
 
     Attributes:
-        key: of the store, 64 hexadecimal digits.
+        key: of the store.
         authority_pem: the health authority's public key.
         adapters: names of the node's own, as they were calibrated; their place is the receiver's number.
     """
 
     database: str
-    key: str
+    key: Secret
     region: str
     authority_pem: str
     authority_key_id: str
@@ -62,18 +64,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook: WebhookSection | None
 
     def __post_init__(self) -> None:
-        try:
-            right = len(bytes.fromhex(self.key)) == KEY_BYTES
-        except ValueError:
-            right = False
-        if not right:
-            raise ValueError(f"key is not {2 * KEY_BYTES} hexadecimal digits")
+        check_store_key(self.key)
 
     def store(self) -> Database:
-        return Database(Path(self.database), bytes.fromhex(self.key))
+        return Database(Path(self.database), self.key)
 
 
-def settings_of(config: NodeConfig, key: bytes) -> Settings | None:
+def settings_of(config: NodeConfig, key: Secret) -> Settings | None:
     """From the node's configuration; None where it does not trace.
 
     Args:
@@ -90,12 +87,12 @@ def settings_of(config: NodeConfig, key: bytes) -> Settings | None:
         authority_pem = tracing.authority_key.read_text("ascii")
         if tracing.webhook is not None and tracing.webhook_secret is not None:
             authority = None if tracing.webhook_authority is None else str(tracing.webhook_authority)
-            webhook = WebhookSection(tracing.webhook, read_secret(tracing.webhook_secret).hex(), authority)
+            webhook = WebhookSection(tracing.webhook, read_secret(tracing.webhook_secret), authority)
     except (OSError, ValueError) as why:
         raise BadConfig(f"[tracing]: {why}") from why
     return Settings(
         database=str(config.store.path),
-        key=key.hex(),
+        key=key,
         region=tracing.region,
         authority_pem=authority_pem,
         authority_key_id=tracing.authority_key_id,
@@ -122,6 +119,6 @@ def read_settings(line: str | bytes) -> Settings:
         BadSettings: says which field is wrong.
     """
     try:
-        return msgspec.json.decode(line, type=Settings)
+        return decode(line, Settings)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadSettings(f"settings of the tracing process: {error}") from error

@@ -15,7 +15,7 @@ import hmac
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -24,6 +24,7 @@ import msgspec
 from edge.lan import LocalUrl, NotLocal, resolve
 from edge.store.exposures import StoredExposure
 from privacy.boundary.gate import ALERT_TO_SITE_SERVER, SiteGate
+from privacy.identity.secret import Secret
 
 TIMEOUT_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 6 * 3600.0
@@ -54,9 +55,9 @@ def body_of(alert: StoredExposure) -> bytes:
     return msgspec.json.encode(said)
 
 
-def signature(secret: bytes, at: int, body: bytes) -> str:
+def signature(secret: Secret, at: int, body: bytes) -> str:
     """The header's value; a receiver works it out the same way and compares."""
-    return f"t={at},v1={hmac.digest(secret, f'{at}.'.encode() + body, 'sha256').hex()}"
+    return f"t={at},v1={hmac.digest(secret.reveal(), f'{at}.'.encode() + body, 'sha256').hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Webhook:
     """
 
     url: LocalUrl
-    secret: bytes = field(repr=False)
+    secret: Secret
     gate: SiteGate
     authority: Path | None = None
     clock: Callable[[], float] = time.time

@@ -70,7 +70,7 @@ def listen(load: Load, folder: Path) -> Needs:
     """
     database = Database(folder / f"{load.devices}.db", bytes(32))
     scanner = GeneratorSection(devices=load.devices, frames_per_s=load.frames_per_s)
-    settings = Settings(database=str(database.path), key=database.key.hex(), scanner=scanner)
+    settings = Settings(database=str(database.path), key=database.key, scanner=scanner)
     process = subprocess.Popen([sys.executable, "-m", "edge.sensing"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     if process.stdin is None or process.stdout is None:
         raise SensingWentWrong("it has no pipes")

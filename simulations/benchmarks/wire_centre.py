@@ -14,7 +14,7 @@ from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.flower import quieten
 from privacy.boundary.messages import Encoding
 from privacy.identity.authority import Identity
-from privacy.logs import LogFormat, configure
+from privacy.logs import LogFormat, configure_process
 from simulations.benchmarks.wire_app import averaging, run_rounds
 
 CONNECT_S = 30.0
@@ -67,7 +67,7 @@ def run(settings: CentreSettings) -> None:
 
 
 if __name__ == "__main__":
-    configure(LogFormat.JSON)
+    configure_process(LogFormat.JSON, messages=True)
     quieten()
     return_large_blocks()
     run(CentreSettings(**json.loads(Path(sys.argv[1]).read_text("utf-8"))))

@@ -16,6 +16,7 @@ import torch
 import torch.multiprocessing  # registers how tensors go to other processes through shared memory
 
 from edge.learning.tasks.task import Task
+from privacy.logs import configure_process
 from simulations.engine.bench import Bench, Reduced_co, Round
 from simulations.engine.cohort import CohortExamples
 from simulations.engine.workers import Lot, WorkerDied
@@ -165,6 +166,7 @@ def _died() -> WorkerDied:
 
 def _serve(end: Connection, task: Task, examples: CohortExamples) -> None:
     """Trains lots until the other end closes; a `Round` says what is done with those after it."""
+    configure_process(messages=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     torch.set_num_threads(1)
     bench = Bench(task, examples)

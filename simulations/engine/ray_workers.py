@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from edge.learning.tasks.task import Task
+from privacy.logs import configure_process
 from simulations.engine.bench import Bench, Reduced_co, Round
 from simulations.engine.cohort import CohortExamples
 from simulations.engine.workers import Lot, WorkerDied
@@ -173,6 +174,7 @@ class Actor:
     """
 
     def __init__(self) -> None:
+        configure_process(messages=True)
         torch.set_num_threads(1)
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written to
         self._bench: Bench | None = None

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.sensing.contacts import read_contacts
+from privacy.logs import configure_process
 from simulations.epidemics.aggregation import DISEASES, Spread, compare
 from simulations.epidemics.network import TemporalNetwork
 
@@ -50,4 +51,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from privacy.logs import configure_process
 from simulations.epidemics.figures import Estimate
 from simulations.epidemics.response import Action, Outcome, Response, respond
 from simulations.epidemics.scenario import Scenario
@@ -145,8 +146,12 @@ def follow_all(site: Site, arms: Sequence[Arm], *, runs: int, seed: int, process
     one = partial(follow, site, runs=runs, seed=seed)
     if processes == 1:
         return [one(arm) for arm in arms]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_enter) as pool:
         return list(pool.map(one, arms))
+
+
+def _enter() -> None:
+    configure_process(messages=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.tasks.task import Task, load_task
+from privacy.logs import configure_process
 from simulations.baselines import evaluate, persistence, train_centrally, train_privately
 from simulations.datasets.sociopatterns import Federation, federation, load_federation
 from simulations.world.generator import World
@@ -109,4 +110,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

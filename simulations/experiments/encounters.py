@@ -35,6 +35,7 @@ from edge.tracing.encounters import Nearness
 from edge.tracing.heard import PERIOD_S, Heard
 from edge.tracing.nearness import PathLoss
 from edge.tracing.register import Known, Register
+from privacy.logs import configure_process
 from privacy.tokens.tags import identifiers
 from simulations.datasets.exp34 import load_exp34
 from simulations.experiments.fixed_nodes import FACING_DBM, in_rooms, in_zones
@@ -309,4 +310,5 @@ def with_errors(name: str, contacts: Sequence[Contact], exp34: Path, seeds: int,
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

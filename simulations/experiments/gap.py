@@ -27,6 +27,7 @@ from rich.table import Table
 from edge.learning.clipping import clipped_sum
 from edge.learning.shared import SHARED_NOISE, Protection
 from edge.learning.tasks.units import RECORD
+from privacy.logs import configure_process
 from simulations.datasets.catalogue import card_of
 from simulations.runs.data import open_scene
 from simulations.runs.experiment import DataTable, Experiment, PrivacyTable, TaskTable
@@ -276,4 +277,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.sensing.contacts import Contact, read_contacts
+from privacy.logs import configure_process
 from simulations.datasets.exp34 import load_exp34
 from simulations.epidemics.figures import EpidemicFigures
 from simulations.epidemics.outbreak import Course
@@ -153,4 +154,5 @@ def _cell(found: AtCost | None, cost: float) -> str:
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

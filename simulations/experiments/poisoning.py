@@ -29,6 +29,7 @@ from rich.table import Table
 from aggregator.strategies.secure_sum import SecureSum, SumSettings
 from aggregator.strategies.streaming import Streaming
 from privacy.boundary.flower import CENTRE, enter_run, set_message_id
+from privacy.logs import configure_process
 from simulations.summed import FIRST_NODE, SummedFederation
 
 FEATURES, EXAMPLES, STEPS, RATE = 10, 60, 5, 0.5
@@ -157,4 +158,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

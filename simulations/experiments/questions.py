@@ -21,6 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from privacy.logs import configure_process
 from simulations.report.along import Axis, Quantity, against
 from simulations.report.drawing import LeftOut, Plot
 from simulations.report.lines import Line, lines, words
@@ -252,4 +253,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

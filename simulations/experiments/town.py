@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from privacy.logs import configure_process
 from simulations.epidemics.disease import Disease
 from simulations.epidemics.figures import EpidemicFigures
 from simulations.epidemics.outbreak import NOBODY, Course, outbreaks
@@ -100,4 +101,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

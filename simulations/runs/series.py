@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
+from privacy.logs import configure_process
 from simulations.engine.ray_workers import BadCluster
 from simulations.engine.workers import Backend
 from simulations.runs.experiment import BadExperiment
@@ -125,6 +126,7 @@ _STOP: Event | None = None
 
 def _enter(news: Any, stop: Event) -> None:
     global _NEWS, _STOP
+    configure_process(messages=True)
     _NEWS, _STOP = news, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells its workers to stop
     Thread(target=_end_with_parent, daemon=True).start()

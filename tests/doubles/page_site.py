@@ -34,7 +34,7 @@ class PageSite:
         certificate = {"certificate": "page.crt", "private_key": "page.key"}
         self.settings = Settings(
             database=str(database.path),
-            key=database.key.hex(),
+            key=database.key,
             site="SDN 1 Menteng",
             hosts=[HOST],
             **(certificate | settings),

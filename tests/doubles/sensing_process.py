@@ -22,7 +22,7 @@ class SensingProcess:
             env={"PATH": os.environ["PATH"], **environment},
         )
         database = Database(folder / "node.db", bytes(32))
-        settings = {"database": str(database.path), "key": database.key.hex(), "scanner": scanner}
+        settings = {"database": str(database.path), "key": database.key.reveal().hex(), "scanner": scanner}
         self._process.stdin.write(json.dumps(settings) + "\n")
         self._process.stdin.close()
 

@@ -38,12 +38,14 @@ def plaintext() -> Callable[[Database], bytes]:
 
     def decrypt(database: Database) -> bytes:
         content = database.path.read_bytes()
-        pages = [opened(content[at : at + 4096], database.key, first=at == 0) for at in range(0, len(content), 4096)]
+        pages = [
+            opened(content[at : at + 4096], database.key.reveal(), first=at == 0) for at in range(0, len(content), 4096)
+        ]
         wal = database.path.with_name(database.path.name + "-wal")
         log = wal.read_bytes() if wal.exists() else b""
         for at in range(32, len(log), 24 + 4096):
             page, number = log[at + 24 : at + 24 + 4096], int.from_bytes(log[at : at + 4], "big")
-            pages.append(opened(page, database.key, first=number == 1))
+            pages.append(opened(page, database.key.reveal(), first=number == 1))
         return b"".join(pages)
 
     return decrypt

@@ -71,7 +71,7 @@ def test_the_consent_is_there_in_both_languages():
 def node(tmp_path, database: Database, connection: Connection):
     """A clinic's folder, with a tag, which has heard of the health authority."""
     CLINIC.save(tmp_path / "credentials")
-    (tmp_path / "store.key").write_text(database.key.hex())
+    (tmp_path / "store.key").write_text(database.key.reveal().hex())
     (tmp_path / "node.toml").write_text('name = "a clinic"\n')
     Tags(connection).add("tag-07", time.time() - 30 * DAY_S, SECRET)
     Meta(connection).set(HEALTH_CERTIFICATE, HEALTH.certificate.der)

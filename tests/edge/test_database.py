@@ -52,7 +52,7 @@ def test_what_is_written_is_read_after_opening_again(filled):
 def test_nothing_of_it_is_readable_without_the_key(filled, plaintext):
     assert b"name 7" in plaintext(filled)
     assert b"name 7" not in filled.path.read_bytes()
-    assert filled.key not in filled.path.read_bytes() + filled.key_id_path.read_bytes()
+    assert filled.key.reveal() not in filled.path.read_bytes() + filled.key_id_path.read_bytes()
 
 
 def test_only_the_owner_may_open_the_file(filled):
@@ -70,8 +70,8 @@ def test_a_connection_is_as_durable_as_promised(connection):
 
 
 def test_the_key_is_not_shown(database):
-    assert database.key.hex() not in repr(database)
-    assert repr(database.key) not in repr(database)
+    assert database.key.reveal().hex() not in repr(database)
+    assert repr(database.key.reveal()) not in repr(database)
 
 
 def test_a_wrong_key_is_named_and_the_store_untouched(filled):
@@ -243,7 +243,7 @@ sys.stdout.write(Meta(connection).get_or_make("client", sys.argv[3].encode).deco
 """
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", program, database.path, database.key.hex(), str(i)],
+            [sys.executable, "-c", program, database.path, database.key.reveal().hex(), str(i)],
             stdout=subprocess.PIPE,
             text=True,
         )

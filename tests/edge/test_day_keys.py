@@ -7,8 +7,9 @@ from edge.sensing.sightings import Sighting
 from edge.store.connection import transaction
 from edge.store.day_keys import DayKey, DayKeys
 from edge.store.sightings import Sightings
+from privacy.identity.secret import Secret
 
-KEYS = st.binary(min_size=32, max_size=32).map(DayKey)
+KEYS = st.binary(min_size=32, max_size=32).map(Secret).map(DayKey)
 DEVICES = st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.binary(min_size=4, max_size=4)), max_size=20)
 
 
@@ -34,8 +35,8 @@ def test_two_days_have_nothing_in_common(one, other, identifier):
 
 
 def test_the_seal_is_not_the_mask_and_neither_is_aes_under_the_key_itself():
-    key, identifier = DayKey(bytes(32)), bytes(range(16))
-    plain = Cipher(algorithms.AES(key.key), modes.ECB()).encryptor().update(identifier)  # noqa: S305
+    key, identifier = DayKey(Secret(bytes(32))), bytes(range(16))
+    plain = Cipher(algorithms.AES(key.key.reveal()), modes.ECB()).encryptor().update(identifier)  # noqa: S305
     sealed, mask = key.seal(identifier), key.mask(identifier, bytes(4))
     assert plain not in (sealed, identifier)
     assert mask not in (sealed[:4], plain[:4])
@@ -57,10 +58,10 @@ def test_a_key_is_taken_inside_a_transaction_only(connection):
 
 
 def test_a_key_is_neither_printed_nor_of_another_length():
-    assert "5a5a" not in repr(DayKey(b"\x5a" * 32)).lower()
-    assert "ZZZZ" not in repr(DayKey(b"\x5a" * 32))
+    assert "5a5a" not in repr(DayKey(Secret(b"\x5a" * 32))).lower()
+    assert "ZZZZ" not in repr(DayKey(Secret(b"\x5a" * 32)))
     with pytest.raises(ValueError, match="has 31"):
-        DayKey(bytes(31))
+        DayKey(Secret(bytes(31)))
 
 
 def test_a_process_that_goes_on_after_a_day_was_shredded_makes_a_new_key(database, connection):

@@ -199,7 +199,7 @@ with transaction(connection):
     sys.stdin.read()
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", program, database.path, database.key.hex()],
+        [sys.executable, "-c", program, database.path, database.key.reveal().hex()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -19,8 +19,9 @@ from edge.keys import sources
 from edge.keys.sources import KeyFile, KeyUnavailable, Passphrase, RpiOtp, SystemdCredential, Tang
 from edge.keys.wrapped import StoreKeys, WrappedKey
 from edge.store.database import Database
+from privacy.identity.secret import Secret
 
-WORDS = "rumah kopi hujan sepeda"
+WORDS = Secret(b"rumah kopi hujan sepeda")
 QUICK = {"memory_kib": 64, "iterations": 1}
 
 
@@ -51,17 +52,17 @@ def tool(folder, name, script):
 
 
 @given(
-    st.binary(min_size=32, max_size=32),
-    st.binary(min_size=32, max_size=32),
-    st.none() | st.binary(min_size=32, max_size=32),
+    st.binary(min_size=32, max_size=32).map(Secret),
+    st.binary(min_size=32, max_size=32).map(Secret),
+    st.none() | st.binary(min_size=32, max_size=32).map(Secret),
 )
 def test_what_was_wrapped_comes_out_and_only_with_the_same_key(tmp_path_factory, given, key, following):
     wrapped = WrappedKey(tmp_path_factory.mktemp("keys") / "store.key.json")
     wrapped.write(Passphrase(bytes(32)), given, StoreKeys(key, following))
     assert wrapped.open(given) == StoreKeys(key, following)
-    assert key not in wrapped.path.read_bytes()
+    assert key.reveal() not in wrapped.path.read_bytes()
     with pytest.raises(KeyUnavailable, match="another machine"):
-        wrapped.open(bytes([given[0] ^ 1]) + given[1:])
+        wrapped.open(Secret(bytes([given.reveal()[0] ^ 1]) + given.reveal()[1:]))
 
 
 @pytest.mark.parametrize(
@@ -71,18 +72,18 @@ def test_what_was_wrapped_comes_out_and_only_with_the_same_key(tmp_path_factory,
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "store.key.json").write_bytes(content)
     with pytest.raises(KeyUnavailable, match=r"store\.key\.json"):
-        WrappedKey(tmp_path / "store.key.json").open(bytes(32))
+        WrappedKey(tmp_path / "store.key.json").open(Secret(bytes(32)))
 
 
 def test_two_halves_of_a_rotation_cannot_be_exchanged(tmp_path):
     wrapped = WrappedKey(tmp_path / "w")
-    wrapped.write(Passphrase(bytes(32)), bytes(32), StoreKeys(b"a" * 32, b"b" * 32))
+    wrapped.write(Passphrase(bytes(32)), Secret(bytes(32)), StoreKeys(Secret(b"a" * 32), Secret(b"b" * 32)))
     text = wrapped.path.read_text()
     turned = json.loads(text)
     turned["key"], turned["next"] = turned["next"], turned["key"]
     wrapped.path.write_text(json.dumps(turned))
     with pytest.raises(KeyUnavailable):
-        wrapped.open(bytes(32))
+        wrapped.open(Secret(bytes(32)))
 
 
 def test_a_key_file_gives_the_same_each_time_and_is_missed_with_a_word(tmp_path):
@@ -98,10 +99,10 @@ def test_a_key_file_gives_the_same_each_time_and_is_missed_with_a_word(tmp_path)
 
 def test_words_give_the_same_key_and_others_another():
     source = Passphrase(b"s" * 32, **QUICK)
-    assert source.key_of(WORDS) == source.key_of(WORDS) != source.key_of(WORDS + " ")
+    assert source.key_of(WORDS) == source.key_of(WORDS) != source.key_of(Secret(WORDS.reveal() + b" "))
     assert Passphrase(b"t" * 32, **QUICK).key_of(WORDS) != source.key_of(WORDS)
     with pytest.raises(KeyUnavailable, match="at least 12"):
-        Passphrase.make("kopi")
+        Passphrase.make(Secret(b"kopi"))
 
 
 def test_nobody_to_ask_is_said(monkeypatch):
@@ -160,12 +161,12 @@ def test_a_stand_in_for_the_pi_s_otp_program_is_read_strictly(tmp_path, monkeypa
 
 def test_what_the_file_says_of_its_source_cannot_be_edited(tmp_path):
     wrapped = WrappedKey(tmp_path / "w")
-    wrapped.write(Passphrase(bytes(32), **QUICK), bytes(32), StoreKeys(b"a" * 32))
+    wrapped.write(Passphrase(bytes(32), **QUICK), Secret(bytes(32)), StoreKeys(Secret(b"a" * 32)))
     edited = json.loads(wrapped.path.read_text())
     edited["source"]["iterations"] = 2
     wrapped.path.write_text(json.dumps(edited))
     with pytest.raises(KeyUnavailable):
-        wrapped.open(bytes(32))
+        wrapped.open(Secret(bytes(32)))
 
 
 @pytest.fixture

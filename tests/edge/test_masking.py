@@ -18,6 +18,7 @@ from privacy.boundary.envelope import wrap
 from privacy.boundary.messages import Encoding, Header, Kind, Refusal, Reply
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
+from privacy.identity.secret import Secret
 from privacy.mechanisms.shared_noise import SharedNoise
 from privacy.secure_sum.draw import SumName
 from privacy.secure_sum.exchange import Draw, NodeTerms, Part
@@ -37,7 +38,7 @@ NODE, LEADER, HELPER = (
 )
 TRUSTED = TrustedHelper("helper", "ours", HELPER.certificate.verify_key.public_bytes_raw())
 NUMBERS = {"num-examples": 30, "train_loss": 0.25, "accuracy": 0.5}
-PACE = Workplace("", b"", 7, "", 1.0, 1e-6, 1.0, 1, {})
+PACE = Workplace("", Secret(b""), 7, "", 1.0, 1e-6, 1.0, 1, {})
 
 
 def terms(of=Part.TRAIN, **changes):
@@ -89,7 +90,7 @@ def joined(*answers, base=BASE, scalars=3):
     for response, reply in answers:
         share = reply.content[SHARE]
         leader.add(Vector(share["elements"].numpy(), share["scalars"].numpy()))
-        helper.add(response.masked.seed)
+        helper.add(response.masked.seed.reveal())
     names = answers[0][1].content[TERMS][METRICS]
     return mean(PLAN, base, names, leader.joined(helper.elements, helper.scalars))
 
@@ -109,7 +110,7 @@ def test_no_number_is_in_the_clear():
     assert set(reply.content) == {SHARE, TERMS}
     assert dict(reply.content[TERMS]) == {METRICS: ["accuracy", "train_loss"]}
     assert {array.dtype for array in reply.content[SHARE].values()} == {"uint32", "uint64"}
-    assert response.masked.seed not in bytes(response.flower)
+    assert response.masked.seed.reveal() not in bytes(response.flower)
     assert (response.masked.helper, response.masked.round_number, response.masked.part) == ("helper", 3, Part.TRAIN)
 
 
@@ -203,12 +204,12 @@ def test_each_run_of_the_app_draws_a_seed_of_its_own():
 
 
 def test_a_seed_crosses_the_pipe_and_stays_out_of_logs(tmp_path):
-    share = Masked("helper", 1, Part.TRAIN, b"a" * 32, b"d" * 32, NodeTerms(3, 0, 0), b"secret seed" * 3)
+    share = Masked("helper", 1, Part.TRAIN, b"a" * 32, b"d" * 32, NodeTerms(3, 0, 0), Secret(b"secret seed" * 3))
     with (tmp_path / "pipe").open("wb") as stream:
         write_frame(stream, Response(masked=share))
     with (tmp_path / "pipe").open("rb") as stream:
         assert read_frame(stream, Response)[0].masked.seed == share.seed
-    assert "secret" not in repr(Response(masked=share))
+    assert "secret seed" not in repr(Response(masked=share))
 
 
 @pytest.mark.parametrize("bits", [16, 32, 64])
@@ -223,7 +224,7 @@ def test_what_crosses_the_wire_is_the_ring_s_width_and_two_kilobytes(bits, monke
         HELPER.certificate,
         Purpose(SumName("ours", RUN, 3, Part.TRAIN), response.masked.assignment, response.masked.draw),
         response.masked.said,
-        response.masked.seed,
+        response.masked.seed.reveal(),
     )
     body = Reply(response.flower, memoryview(packed), sizes, Encoding.EXACT, None, seed)
     header = Header(Kind.REPLY, "ours", NODE.party, "leader", 1, b"m" * 16, b"t" * 16, 0.0, 1.0, True)

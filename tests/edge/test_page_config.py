@@ -2,7 +2,6 @@
 
 import json
 
-import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -14,8 +13,10 @@ from edge.page.address import BadListen, Listen, own_addresses, own_names
 from edge.page.certificate import BadCertificate, check_pair, fingerprint
 from edge.page.child import page_settings
 from edge.page.settings import BadSettings, read_settings
+from edge.settings_line import encode
+from privacy.identity.secret import Secret
 
-KEY = bytes(range(32))
+KEY = Secret(bytes(range(32)))
 TLS = 'tls_certificate = "page.crt"\ntls_key = "page.key"\n'
 
 
@@ -81,7 +82,7 @@ def test_paths_are_relative_to_the_file(load, tmp_path):
 
 def test_the_settings_survive_their_way_to_the_process(load):
     settings = page_settings(load('hosts = ["jaga.sekolah.id"]\nidle_minutes = 5\ntimezone = "Asia/Makassar"'), KEY)
-    assert read_settings(msgspec.json.encode(settings)) == settings
+    assert read_settings(encode(settings)) == settings
     assert (settings.idle_s, settings.hosts, settings.timezone) == (300, ["jaga.sekolah.id"], "Asia/Makassar")
 
 
@@ -91,7 +92,7 @@ SETTINGS = {"database": "node.db", "key": "ab" * 32, "site": "a site"}
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"key": "no secret of mine"}, "key is not 64 hexadecimal digits"),
+        ({"key": "no secret of mine"}, "hexadecimal digits"),
         ({"listen": "192.168.1.2:80"}, "needs a certificate"),
         ({"listen": "8.8.8.8:80"}, "whole internet"),
         ({"certificate": "page.crt"}, "come together"),

@@ -16,8 +16,9 @@ from edge.keys.wrapped import StoreKeys, WrappedKey
 from edge.store.database import Database, key_id
 from edge.store.errors import StoreUnavailable, WrongKey
 from edge.store.meta import Meta
+from privacy.identity.secret import Secret
 
-OLD = bytes(range(32))
+OLD = Secret(bytes(range(32)))
 STEPS = (
     "before begin",
     "after begin",
@@ -165,6 +166,6 @@ def test_a_store_that_is_open_elsewhere_waits(home):
 def test_a_store_of_another_backup_is_not_guessed_at(home):
     wrapped = WrappedKey(home / "store.key.json")
     source = wrapped.source()
-    wrapped.write(source, source.key(), StoreKeys(b"x" * 32, b"y" * 32))
+    wrapped.write(source, source.key(), StoreKeys(Secret(b"x" * 32), Secret(b"y" * 32)))
     with pytest.raises(WrongKey, match="neither key"):
         finish(home)

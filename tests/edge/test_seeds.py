@@ -16,6 +16,7 @@ from privacy.boundary.messages import Header, Kind
 from privacy.identity.authority import CertificateAuthority, Identity, request
 from privacy.identity.certificates import Role, node_party
 from privacy.identity.keys import PrivateKeys
+from privacy.identity.secret import Secret
 from privacy.secure_sum.draw import SumName
 from privacy.secure_sum.exchange import NodeTerms, Part
 from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed
@@ -54,7 +55,7 @@ def masked(**changes):
                 "assignment": ASKED,
                 "draw": DRAW,
                 "said": SAID,
-                "seed": b"s" * 32,
+                "seed": Secret(b"s" * 32),
             }
             | changes
         )

@@ -76,7 +76,7 @@ def start():
 def told(database, contacts, zone="3A", **more):
     scanner = {"kind": "replay", "contacts": str(contacts), "zone": zone, "seed": 7}
     scanner |= {name: more.pop(name) for name in ("speed", "until_s") if name in more}
-    return {"database": str(database.path), "key": database.key.hex(), "scanner": scanner} | more
+    return {"database": str(database.path), "key": database.key.reveal().hex(), "scanner": scanner} | more
 
 
 def events(process):

@@ -41,7 +41,7 @@ def public_pem() -> bytes:
 @pytest.fixture
 def settings(database, tmp_path) -> Settings:
     (tmp_path / "export.pem").write_bytes(public_pem())
-    (tmp_path / "store.key").write_text(database.key.hex())
+    (tmp_path / "store.key").write_text(database.key.reveal().hex())
     (tmp_path / "hook.secret").write_text("a secret of sixteen or more")
     (tmp_path / "node.toml").write_text(
         'name = "a school"\n[site]\nroom = "kelas 1"\n[tracing]\nregion = "ID-JK"\nauthority_key = "export.pem"\n'

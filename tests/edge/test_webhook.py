@@ -25,8 +25,9 @@ from privacy.boundary.gate import SiteGate, Undeclared
 from privacy.catalogue.columns import Catalogue
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role
+from privacy.identity.secret import Secret
 
-SECRET = b"a secret of the site"
+SECRET = Secret(b"a secret of the site")
 ALERT = StoredExposure(
     7, Exposure(20_600, "tag-07", "zone", "kelas 1", 18.54, 18.5, 0.7), 1.0, 2.0, None, None, 0, None
 )
@@ -129,7 +130,7 @@ def test_a_receiver_can_check_the_signature(server):
     ((_, headers, body),) = server.requests
     stamp, _, signed = headers["Jaga-Signature"].partition(",v1=")
     assert stamp == "t=1700000000"
-    assert signed == hmac.new(SECRET, b"1700000000." + body, "sha256").hexdigest()
+    assert signed == hmac.new(SECRET.reveal(), b"1700000000." + body, "sha256").hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_a_secret_that_is_missing_or_short_is_named(tmp_path):
     with pytest.raises(BadSecret, match="16 characters"):
         read_secret(tmp_path / "short")
     (tmp_path / "good").write_text("0123456789abcdef\n")
-    assert read_secret(tmp_path / "good") == b"0123456789abcdef"
+    assert read_secret(tmp_path / "good") == Secret(b"0123456789abcdef")
 
 
 @given(st.integers(1, 10_000))

@@ -163,7 +163,7 @@ def test_tls_is_new_enough(node):
         old.wrap_socket(plain)
 
 
-def test_guessing_locks_the_account_names_it_to_the_node_and_an_administrator_opens_it(node):
+def test_guessing_locks_the_account_is_logged_without_a_name_and_an_administrator_opens_it(node):
     node.serve()
     client = node.staff()
     guesser = httpx.Client(base_url=node.url, verify=False)  # noqa: S501
@@ -171,7 +171,8 @@ def test_guessing_locks_the_account_names_it_to_the_node_and_an_administrator_op
     assert {answer.status_code for answer in answers} == {401}
     assert sign_in(guesser, "sari", PASSWORD).status_code == 401
     locked = [json.loads(line) for line in node.log().splitlines() if "account_locked" in line]
-    assert {event["account"] for event in locked} == {"sari"}
+    assert locked
+    assert "sari" not in node.log()
     assert "UTC" in node.type("staff", "list", "node.toml").stdout
     assert PASSWORD not in node.log()
     assert client.get("/").status_code == 200

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from privacy.logs import configure_process
 from simulations.experiments.world.contacts_fit import Measured, refit
 from simulations.experiments.world.published import KNOWN, contacts_of, scenes, stretches
 from simulations.experiments.world.radio_fit import fit_wall, fit_worn
@@ -50,4 +51,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from privacy.logs import configure_process
 from simulations.experiments.world import figure
 from simulations.experiments.world.contacts_match import BUILDINGS, Row, Share, compare
 from simulations.experiments.world.published import KNOWN, contacts_of, scenes, stretches
@@ -89,4 +90,5 @@ def _levels(levels: list[BandRow]) -> Table:
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)
