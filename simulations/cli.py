@@ -122,18 +122,24 @@ def prepare(
     rounds: Annotated[int, typer.Option(help="Federated rounds.")] = 10,
     min_nodes: Annotated[int, typer.Option(help="Nodes without which a round does not begin.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the generated worlds that the first model has seen.")] = 0,
+    secure_sum: Annotated[
+        bool,
+        typer.Option("--secure-sum/--no-secure-sum", help="Sum with a second organisation, which nodes ask for."),
+    ] = True,
 ) -> None:
     """Make what the central team needs to start a run: a first model, its card, and a run file with the right noise."""
     from edge.learning.tasks.task import UnknownTask, load_task  # noqa: PLC0415
     from privacy.accounting.composition import NoiseNotFound  # noqa: PLC0415
-    from simulations.handover import RecommendedPlan, StartModel, run_file  # noqa: PLC0415
+    from simulations.handover import SUM_BOUND, RecommendedPlan, StartModel, run_file  # noqa: PLC0415
 
     try:
         chosen = load_task(task)
         plan = RecommendedPlan.within(chosen, epsilon, delta, rounds)
         model = StartModel.pretrained(chosen, seed)
         paths = model.write(folder)
-        text = run_file(chosen, plan, name=f"{task}-1", model=model.card["name"], rounds=rounds, min_nodes=min_nodes)
+        bound = SUM_BOUND if secure_sum else None
+        named = {"name": f"{task}-1", "model": model.card["name"]}
+        text = run_file(chosen, plan, **named, rounds=rounds, min_nodes=min_nodes, sum_bound=bound)
         (folder / "run.toml").write_text(text, "utf-8")
     except (UnknownTask, NoiseNotFound, ValueError, OSError) as why:
         fail(BAD_INPUT, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import tomli_w
@@ -17,6 +18,8 @@ from edge.learning.tasks.units import RECORD, PrivacyUnit, unit_of, units_of
 from privacy.accounting.events import DAY
 from simulations.world.pretraining import State, pretrain_public_model
 
+SUM_BOUND = 64.0
+"""Largest change of one parameter by one node in a secure sum."""
 DAY_CLIP = 1.0
 """Bound of the gradient of a whole day (docs/person-day.md)."""
 
@@ -90,12 +93,26 @@ class RecommendedPlan:
         return {"unit": self.asked, **{key: getattr(self.plan, field) for key, field in PLAN_KEYS.items()}}
 
 
-def run_file(task: Task, plan: RecommendedPlan, *, name: str, model: str, rounds: int, min_nodes: int) -> str:
-    """A whole run file, to be read and changed by people."""
-    return tomli_w.dumps(
-        {
-            "run": {"name": name, "task": task.name, "model": model, "rounds": rounds},
-            "cohort": {"min_nodes": min_nodes, "deadline_s": 3600.0},
-            "train": plan.table(),
-        }
-    )
+def run_file(
+    task: Task,
+    plan: RecommendedPlan,
+    *,
+    name: str,
+    model: str,
+    rounds: int,
+    min_nodes: int,
+    sum_bound: float | None = None,
+) -> str:
+    """A whole run file, to be read and changed by people.
+
+    Args:
+        sum_bound: largest change of one parameter in a secure sum; None for a run without one.
+    """
+    tables: dict[str, dict[str, Any]] = {
+        "run": {"name": name, "task": task.name, "model": model, "rounds": rounds},
+        "cohort": {"min_nodes": min_nodes, "deadline_s": 3600.0},
+        "train": plan.table(),
+    }
+    if sum_bound is not None:
+        tables["secure_sum"] = {"bound": sum_bound, "min_cohort": max(min_nodes, 2)}
+    return tomli_w.dumps(tables)

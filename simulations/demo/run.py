@@ -39,7 +39,7 @@ from simulations.demo.scene import Scene
 from simulations.demo.sites import DAY_S, NodeBooks, Site, provision
 from simulations.demo.verdict import Check, RoundFigures, Verdict, budget_check, figures, learning_check
 from simulations.eavesdropper import Eavesdropper, Recording
-from simulations.handover import RecommendedPlan
+from simulations.handover import SUM_BOUND, RecommendedPlan
 from simulations.wirecheck import WireCheck, WireReport
 from simulations.world.pretraining import State, pretrain_public_model
 
@@ -49,8 +49,6 @@ RECORD_LIFETIME_S = 15 * DAY_S
 SENSING_TIMEOUT_S = 600.0
 ROUND_DEADLINE_S = 300.0
 MIN_COHORT = 3
-SUM_BOUND = 64.0
-"""Largest change of a parameter that is coded: far beyond what a noised step moves. One step of the code is 4e-7."""
 PUBLIC_SEED = 0
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 

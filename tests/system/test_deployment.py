@@ -85,7 +85,7 @@ def test_a_federation_from_nothing_to_a_finished_run(tmp_path, broker_port):
         for zone in ("class-1", "class-2")
     ]
     try:
-        tool("jaga-sim", "prepare", "hand", "--rounds", "2", "--min-nodes", "2", folder=tmp_path)
+        tool("jaga-sim", "prepare", "hand", "--rounds", "2", "--min-nodes", "2", "--no-secure-sum", folder=tmp_path)
         model = ["hand/crowding-public.safetensors", "--card", "hand/crowding-public.json"]
         tool("jaga-central", "models", "add", *model, *centre, folder=tmp_path)
         assert "finished" in tool("jaga-central", "run", "hand/run.toml", *centre, folder=tmp_path)
