@@ -108,6 +108,6 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
         "property": lambda _: properties(seed, 400 if quick else 3000),
         "inversion": lambda _: inversion(seed, 60, 8, 2) if quick else inversion(seed, 400, 40),
         "parties": lambda folder: parties(seed, 150 if quick else 600, folder),
-        "groups": lambda folder: groups(seed, folder, 6 if quick else 20),
+        "groups": lambda folder: groups(seed, folder, 6 if quick else 10),
         "audit": lambda _: audits(seed, 400 if quick else 4000),
     }
