@@ -24,6 +24,7 @@ from privacy.accounting.events import Event, of_units
 from privacy.accounting.guarantees import STAY_DAYS, of_person_in, rounded_up
 from privacy.accounting.ledger import UNIT_SPREAD_S, Budget
 from privacy.accounting.persons import of_person
+from privacy.logs import configure_process
 
 DAY_UNITS = (SLOTS_A_DAY - LAGS) / TASK.unit_examples
 """A day of one node has so many examples, clipped to C each; a slot moves a sum by `unit_examples` C."""
@@ -99,4 +100,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

@@ -28,6 +28,7 @@ from edge.learning.shared import DP_SGD, SHARED_NOISE, Protection
 from edge.learning.tasks.task import Task, load_task
 from edge.learning.tasks.units import RECORD, pieces_of, unit_of
 from privacy.accounting.events import DAY
+from privacy.logs import configure_process
 from simulations.baselines import evaluate, persistence, train_centrally
 from simulations.datasets.card import cards
 from simulations.datasets.federated import FederatedData, Split
@@ -311,4 +312,5 @@ def main(
 
 
 if __name__ == "__main__":
+    configure_process(messages=True)
     typer.run(main)

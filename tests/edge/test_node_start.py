@@ -137,7 +137,7 @@ def test_under_a_trusted_clock_a_certificate_that_is_over_ends_the_node(home, cl
 def test_a_ledger_that_was_tampered_with_ends_the_node_at_its_start(home, clock_is):
     clock_is(False)
     node = Node(NodeConfig.load(home / "node.toml"))
-    node.ledger.reserve(b"m" * 16, "x", [SampledGaussian(9.0, 1.0, 1)])
+    node.ledger.reserve(b"m" * 16, "x", [SampledGaussian(900.0, 1.0, 1)])
     key = bytes.fromhex((home / "store.key").read_text())
     connection = Database(home / "node.db", key).connect()
     connection.execute("DROP TRIGGER privacy_ledger_keeps_rows")

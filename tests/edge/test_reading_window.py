@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.learning.app import _examples
+from edge.learning.app import read_examples
 from edge.learning.site import Site
 from edge.learning.tasks.crowding import TASK as CROWDING
 from edge.learning.tasks.proximity import TASK as PROXIMITY
@@ -98,4 +98,5 @@ def test_an_app_reads_nothing_from_outside_of_its_entry_s_window(connection):
         log_slot(connection, first + number, now - age_s)
     site = Site(connection, PrivacyLedger(connection, Budget(8.0, 1e-6, lifetime_s), lambda: now))
     entry = site.ledger.reserve(b"m" * 16, "x", [SampledGaussian(9.0, 1.0, 1)])
-    assert _examples(site, CROWDING, entry).units == tuple(slot for slot in (first + 2, first + 3) if slot % 48 >= 1)
+    read = read_examples(connection, CROWDING, *site.ledger.reading_window(entry))
+    assert read.units == tuple(slot for slot in (first + 2, first + 3) if slot % 48 >= 1)

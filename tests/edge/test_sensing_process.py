@@ -361,7 +361,7 @@ SETTINGS = {
         ("", "truncated"),
         ("{", "truncated"),
         (json.dumps(SETTINGS | {"key": "ab" * 31}), "key is not 64 hexadecimal digits"),
-        (json.dumps(SETTINGS | {"key": "no secret of mine"}), "key is not 64 hexadecimal digits"),
+        (json.dumps(SETTINGS | {"key": "no secret of mine"}), "expected hexadecimal digits"),
         (json.dumps(SETTINGS | {"save_every_s": 0}), "are positive"),
         (json.dumps(SETTINGS | {"scanner": {"kind": "sonar"}}), "Invalid value 'sonar'"),
         (json.dumps({k: v for k, v in SETTINGS.items() if k != "key"}), "missing required field `key`"),

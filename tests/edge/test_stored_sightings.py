@@ -293,7 +293,7 @@ def test_nothing_is_stored_in_clear(database, connection, plaintext):
 
 def test_after_retention_the_bytes_are_gone(database, connection, plaintext):
     slots = crowd(connection, slots=4)
-    key = DayKeys(connection).find(0).key
+    key = DayKeys(connection).find(0).key.reveal()
     assert all(counted(left["sealed"], plaintext(database)) == len(left["sealed"]) for _, left in slots)
     assert key in plaintext(database)
     for cut in range(1, 5):
@@ -324,7 +324,7 @@ def test_after_an_erasure_the_bytes_are_gone_and_the_rest_can_still_be_read(data
     assert counted(left["sealed"] | left["clear"], there) == 0
     assert counted(left["masked"], there) <= 1
     # A remnant somewhere on the card cannot be opened either: the day has another key now, under another seal.
-    assert old_key.key not in there
+    assert old_key.key.reveal() not in there
     assert counted(traces(rows, old_key)["sealed"], there) == 0
     kept = {(row.window, row.identifier, row.receiver): row for row in rows if row.identifier not in erased}
     assert {(r.window, r.identifier, r.receiver): r for r in Sightings(connection).between(0, DAY_S)} == kept
@@ -360,7 +360,7 @@ def test_a_day_that_is_shredded_is_gone_with_its_key_and_its_listening(database,
     ((rows, left),) = crowd(connection, slots=1)
     Sightings(connection).add([seen(A, PER_DAY)], logged_at=0)
     Listening(connection).add(DAY_S, DAY_S + SLOT_S, logged_at=0)
-    key = DayKeys(connection).find(0).key
+    key = DayKeys(connection).find(0).key.reveal()
     assert Sightings(connection).shred(0) == len(rows)
     there = plaintext(database)
     assert key not in there

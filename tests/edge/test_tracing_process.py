@@ -12,6 +12,7 @@ import pytest
 from heard_contacts import heard, minutes
 
 from edge.config import NodeConfig
+from edge.settings_line import encode
 from edge.store.calibration import StoredCorrections
 from edge.store.exposures import SELF, Exposures
 from edge.store.key_batches import KeyBatches
@@ -187,9 +188,9 @@ def test_without_a_server_alerts_wait_for_nobody(settings, connection, contact):
 
 
 def test_settings_go_through_the_pipe_and_wrong_ones_are_named_without_their_value(settings):
-    line = msgspec.json.encode(settings)
+    line = encode(settings)
     assert read_settings(line) == settings
-    secret = settings.key
+    secret = settings.key.reveal().hex()
     with pytest.raises(BadSettings, match="hexadecimal") as why:
         read_settings(line.replace(secret.encode(), secret[:-2].encode()))
     assert secret[:-2] not in str(why.value)

@@ -9,12 +9,13 @@ from flwr.serverapp.strategy import FedAvg
 
 from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.tasks.crowding import TASK
+from edge.learning.tasks.units import RECORD, unit_of
 from privacy.accounting.ledger import Budget
 from simulations.engine.cohort import CohortExamples
 from simulations.engine.engine import Engine
 from simulations.engine.flower_apps import CannotStore, Stores, simulate
 from simulations.engine.local import PrivateTraining
-from simulations.handover import train_table
+from simulations.handover import RecommendedPlan
 
 LOGS = [[(slot, (7 * slot * node % 91) / 3) for slot in range(20, 30 + node)] for node in range(1, 5)]
 SILENT = DpSgdPlan(noise_multiplier=1e-5, metrics_noise_multiplier=1e-5, steps=2)
@@ -44,7 +45,13 @@ def test_flower_s_engine_and_ours_come_to_the_same_model(tmp_path, monkeypatch):
     start = {name: value.numpy().copy() for name, value in TASK.model().state_dict().items()}
     strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=len(LOGS), min_available_nodes=len(LOGS))
     stores = Stores.of(tmp_path, LOGS, GENEROUS)
-    theirs = simulate(stores, strategy, start, 2, {"task": "crowding", **train_table(SILENT)})
+    theirs = simulate(
+        stores,
+        strategy,
+        start,
+        2,
+        {"task": "crowding", **RecommendedPlan(SILENT, RECORD, unit_of(TASK, RECORD)).table()},
+    )
     assert os.environ["FLWR_TELEMETRY_ENABLED"] == os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     ours = start
     with Engine(TASK, CohortExamples.of([TASK.examples(log) for log in LOGS]), workers=1) as engine:

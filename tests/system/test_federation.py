@@ -9,12 +9,11 @@ from waiting import wait_until
 
 from aggregator.grid import MqttGrid
 from aggregator.strategies.streaming import Streaming
-from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.tasks.task import load_task
 from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.messages import Encoding, Refusal
 from privacy.identity.authority import Identity
-from simulations.handover import train_table
+from simulations.handover import RecommendedPlan
 from simulations.world.generator import World, write_contacts
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
@@ -58,19 +57,31 @@ def test_unmodified_flower_strategies_and_apps_run_on_real_nodes(federation):
         assert not grid.turned_away
 
 
+SMALL_NODE = """
+[privacy]
+epsilon = {epsilon}
+[privacy.units.day]
+epsilon = {epsilon}
+[learning]
+speed = 20
+[sensing.scanner]
+kind = "replay"
+contacts = "../contacts.csv"
+zone = "class-{zone}"
+"""
+
+
 def test_a_node_whose_budget_is_spent_says_so_and_the_round_goes_on(federation):
     federation.start_broker()
     write_contacts(World(1, 2, 2).contacts(), federation.folder / "contacts.csv")
-    scanner = '[sensing.scanner]\nkind = "replay"\ncontacts = "../contacts.csv"\nzone = "class-{zone}"\n'
     nodes = [
-        federation.node(f"[privacy]\nepsilon = {epsilon}\n" + scanner.format(zone=zone), node_id=zone + 10).start()
+        federation.node(SMALL_NODE.format(zone=zone, epsilon=epsilon), node_id=zone + 10).start()
         for zone, epsilon in ((1, 8.0), (2, 0.1))
     ]
     for node in nodes:
         wait_until(lambda node=node: "sensing done" in node.log())
     task = load_task("crowding")
-    plan = DpSgdPlan.within(8.0, 1e-6, 2, task.unit_examples)
-    config = ConfigRecord({"task": task.name, **train_table(plan)})
+    config = ConfigRecord({"task": task.name, **RecommendedPlan.within(task, 8.0, 1e-6, 2).table()})
     start = ArrayRecord({k: Array(v.numpy()) for k, v in task.model().state_dict().items()})
     with grid_of(federation) as grid:
         wait_until(lambda: len(grid.get_node_ids()) == 2)

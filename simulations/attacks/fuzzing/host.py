@@ -16,6 +16,7 @@ import msgspec
 from edge.learning.process import TrainerProcess
 from edge.learning.protocol import Request, Response, Workplace, read_frame, write_frame
 from privacy.boundary.messages import Encoding
+from privacy.logs import configure_process
 
 LONGEST_START_S = 120.0
 LINGER_S = 3600.0
@@ -69,4 +70,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    configure_process()
     main()
