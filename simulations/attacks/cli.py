@@ -109,5 +109,5 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
         "inversion": lambda _: inversion(seed, 60, 8, 2) if quick else inversion(seed, 400, 40),
         "parties": lambda folder: parties(seed, 150 if quick else 600, folder),
         "groups": lambda folder: groups(seed, folder, 6 if quick else 10),
-        "audit": lambda _: audits(seed, 400 if quick else 4000),
+        "audit": lambda _: audits(seed, 400 if quick else 2000),
     }
