@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from edge.learning.dpsgd import DpSgdPlan, noised_metrics, train
 from edge.learning.plain import PlainPlan, train_plainly
-from edge.learning.shared import RECORD, SHARED_NOISE, NoisedSum, Protection, RecordPlan, summed_examples
+from edge.learning.shared import SHARED_NOISE, NoisedSum, Protection, RecordPlan, summed_examples
 from edge.learning.tasks.crowding import SLOTS_A_DAY, TASK
+from edge.learning.tasks.units import RECORD
 from privacy.accounting.events import Event, SampledGaussian
 from privacy.mechanisms.shared_noise import SharedNoise
 from privacy.secure_sum.fixed_point import FixedPoint

@@ -29,13 +29,14 @@ from privacy.boundary.arrays import arrays_of, pack
 from privacy.boundary.flower import CENTRE, enter_run, head_of, set_message_id
 from privacy.boundary.messages import Encoding
 from privacy.identity.certificates import HELPER_PARTY
+from privacy.identity.secret import Secret
 from privacy.secure_sum.draw import SumName, commitment_of, new_secret, sign_draw
 from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.terms import TERMS, SumTerms
 from privacy.secure_sum.vector import Plan
 from simulations.benchmarks.table import Column, Outcome, Target
 
-KEY = bytes(32)
+KEY = Secret(bytes(32))
 NODE = 7
 SLOTS_A_DAY = 20
 LARGE = 1e9

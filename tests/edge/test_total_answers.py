@@ -27,12 +27,13 @@ from privacy.boundary.arrays import arrays_of, pack
 from privacy.boundary.messages import Encoding, Refusal
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role
+from privacy.identity.secret import Secret
 from privacy.secure_sum.draw import SumName
 from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.terms import TERMS, SumTerms
 from privacy.secure_sum.vector import Plan
 
-KEY = bytes(range(32))
+KEY = Secret(bytes(range(32)))
 BASE = {"task": "crowding", "noise-multiplier": 4.0, "clip-norm": 0.5, "learning-rate": 0.5, "lot-size": 10}
 OWN = BASE | {"mechanism": "dp-sgd", "steps": 2, "metrics-noise-multiplier": 8.0}
 SHARED = {"mechanism": "shared-noise"}

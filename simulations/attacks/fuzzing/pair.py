@@ -10,13 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeVar, cast
+from typing import BinaryIO, Self, TypeVar, cast
 
-from edge.learning.protocol import Workplace, read_frame, write_frame
+from edge.learning.protocol import JAGA_APP, Workplace, read_frame, write_frame
 from edge.store.connection import Connection
 from edge.store.database import Database
 from privacy.accounting.events import UnreadableEvents, encode_events
 from privacy.accounting.ledger import PrivacyLedger
+from privacy.identity.secret import Secret
 from simulations.attacks.fuzzing.host import Answered, Order
 from simulations.attacks.fuzzing.observation import Observation, observe
 from simulations.attacks.fuzzing.stores import Log, Neighbours, make_store
@@ -25,7 +26,6 @@ from simulations.tether import spawn
 
 KEY = bytes(range(17, 49))
 """Of all stores of the fuzzer; that it is never written anywhere is one of the things that are looked for."""
-JAGA_APP = "edge.learning.app:app_for"
 EPSILON = 1e15
 """So much that a task is not refused because of those before it."""
 TIMEOUT_S = 15.0
@@ -142,12 +142,10 @@ class Station:
         return found.decode(errors="replace")
 
     def _workplace(self, path: Path) -> Workplace:
-        newer: dict[str, Any] = {"speed": SPEED, "hold_answers": self._hold}
-        known = {name: value for name, value in newer.items() if name in Workplace.__struct_fields__}
         units = dict.fromkeys(("slot", "day", "site", "session"), (EPSILON, 1e-6))
         return Workplace(
             database=str(path),
-            key=KEY,
+            key=Secret(KEY),
             node_id=NODE,
             app=self._app,
             epsilon=EPSILON,
@@ -157,7 +155,8 @@ class Station:
             node_config={},
             min_cohort=self._cohort,
             units=units,
-            **known,
+            speed=SPEED,
+            hold_answers=self._hold,
         )
 
     @property

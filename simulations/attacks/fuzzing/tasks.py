@@ -206,8 +206,7 @@ class Leader:
                 encoding = Encoding.INT8
             elif one.name == "no-helper":
                 helper = None
-        extra = {"seconds": self._seconds} if "seconds" in Request.__struct_fields__ else {}
-        request = Request(memoryview(head), sizes, encoding, context, helper, **extra)
+        request = Request(memoryview(head), sizes, encoding, context, helper, seconds=self._seconds)
         return Sendable(message_id, request, joined)
 
 
