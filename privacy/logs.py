@@ -15,15 +15,13 @@ import warnings
 from collections.abc import Callable, MutableMapping
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, TextIO
-
-import structlog
-from structlog.typing import Processor
+from typing import TYPE_CHECKING, Any, TextIO
 
 from privacy.core_dumps import forbid_core_dumps
 from privacy.tracebacks import error_of, locations, with_messages
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from structlog.typing import Processor
 
 Describe = Callable[[BaseException], str]
 Event = MutableMapping[str, Any]
@@ -37,14 +35,19 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def configure_process(log_format: LogFormat = LogFormat.TEXT, *, messages: bool = False) -> None:
+def configure_process(
+    log_format: LogFormat = LogFormat.TEXT, *, messages: bool = False, structured: bool = True
+) -> None:
     """Set up all that this process prints by itself, and forbid core dumps; the first call of every entry point.
 
     Args:
         messages: print the messages of exceptions, warnings and other libraries. Never on a node.
+        structured: load structlog now. False for a process that logs nothing unless it goes wrong and must be light:
+            structlog and what it needs take some MB.
     """
     forbid_core_dumps()
-    configure(log_format, messages=messages)
+    if structured:
+        configure(log_format, messages=messages)
     describe = with_messages if messages else locations
     sys.excepthook = _excepthook(describe)
     threading.excepthook = _thread_hook(describe)
@@ -58,6 +61,8 @@ def configure(
     log_format: LogFormat, *, messages: bool = False, stream: TextIO | None = None, level: int = logging.INFO
 ) -> None:
     """Set up structlog alone; a command does so again once it knows the format that was asked for."""
+    import structlog  # noqa: PLC0415  (a light process does without)
+
     out = stream or sys.stderr
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -78,6 +83,15 @@ def configure(
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=True,
     )
+
+
+def _log() -> Any:
+    """The logger; structlog is loaded and set up first if that was left out."""
+    import structlog  # noqa: PLC0415
+
+    if not structlog.is_configured():
+        configure(LogFormat.TEXT)
+    return structlog.get_logger()
 
 
 def _describe_exception(describe: Describe) -> Processor:
@@ -108,7 +122,7 @@ def _excepthook(
     def hook(kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             return
-        log.critical("the program ended by an error", exception=describe(error))
+        _log().critical("the program ended by an error", exception=describe(error))
 
     return hook
 
@@ -116,7 +130,7 @@ def _excepthook(
 def _thread_hook(describe: Describe) -> Callable[[threading.ExceptHookArgs], None]:
     def hook(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
-            log.error("a thread ended by an error", exception=describe(args.exc_value))
+            _log().error("a thread ended by an error", exception=describe(args.exc_value))
 
     return hook
 
@@ -124,7 +138,7 @@ def _thread_hook(describe: Describe) -> Callable[[threading.ExceptHookArgs], Non
 def _unraisable_hook(describe: Describe) -> Callable[[sys.UnraisableHookArgs], None]:
     def hook(args: sys.UnraisableHookArgs) -> None:
         if args.exc_value is not None:  # the object that it concerns is not printed: its repr may be a record
-            log.error("an error could not be raised", exception=describe(args.exc_value))
+            _log().error("an error could not be raised", exception=describe(args.exc_value))
 
     return hook
 
@@ -137,7 +151,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    log.warning("a library warns", warning=category.__name__, at=f"{filename}:{lineno}")
+    _log().warning("a library warns", warning=category.__name__, at=f"{filename}:{lineno}")
 
 
 def _bare_record(

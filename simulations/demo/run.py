@@ -143,7 +143,9 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
         audience.scene(scene, note, plan)
         summed = min(MIN_COHORT, len(scene.federation.zones))
         key = parties.helper.keys.sealing_public.fingerprint if summed > 1 else None
-        sites = list(provision(settings.folder / "nodes", scene, parties.authority, url, budget, settings.seed, key))
+        sites = list(
+            provision(settings.folder / "nodes", scene, parties.authority, url, budget, settings.seed, key, summed)
+        )
         for site in sites:
             _trust(settings, site.folder / "credentials")
         helper = Helper(settings.folder / "helper")

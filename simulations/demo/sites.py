@@ -133,13 +133,17 @@ def provision(
     budget: Budget,
     seed: int,
     helper_key: str | None,
+    min_cohort: int,
 ) -> Sequence[Site]:
     """Make a folder for each node: keys, certificate, store key, configuration.
 
     Args:
         helper_key: nodes answer under a secure sum with this helper alone; None for a federation without one.
+        min_cohort: fewest nodes of a sum.
     """
-    sums = {"secure_sum": "allowed"} if helper_key is None else {"secure_sum": "required", "helper_key": helper_key}
+    sums: dict[str, str | int] = {"secure_sum": "allowed"}
+    if helper_key is not None:
+        sums = {"secure_sum": "required", "helper_key": helper_key, "min_cohort": min_cohort}
     sites = []
     for zone in scene.federation.zones:
         identity = authority.enrol(node_party(secrets.randbits(63) + 1), Role.NODE)

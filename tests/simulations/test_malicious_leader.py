@@ -24,7 +24,7 @@ def test_an_app_that_refuses_writes_and_takes_its_time_by_its_records_is_found_o
         search.run(40, patient=False)
         search.time_task(FuzzTask("site"))
     found = {one.field: one for one in search.tally.differences}
-    assert {"refusal", "log", TIME} <= found.keys()
+    assert {"refusal", TIME} <= found.keys()  # what it writes goes nowhere: the trainer has no output
     smallest = min(
         (one.task for one in search.tally.differences if one.field == "refusal"), key=lambda task: len(task.mutations)
     )

@@ -7,6 +7,7 @@ and the webhook's secret; raw, in hexadecimal digits, in base64, and as Python s
 """
 
 import json
+import math
 import os
 import resource
 import secrets
@@ -128,7 +129,7 @@ class Site:
         with transaction(connection):
             Sightings(connection).add(rows, time.time())
             Listening(connection).add(first * SLOT_S, (first + SLOTS) * SLOT_S, time.time())
-        self.minutes = [minutes for _, minutes in load_task("crowding").read(connection)]
+        self.minutes = [minutes for _, minutes in load_task("crowding").read(connection, -math.inf, math.inf)]
         connection.close()
         assert len(self.minutes) == SLOTS
         self.output = folder / "output"
