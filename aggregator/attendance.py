@@ -7,11 +7,15 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import structlog
+
 from privacy.boundary import topics
 from privacy.boundary.directory import Directory
 from privacy.boundary.messages import Presence
 from privacy.boundary.wire import Delivery
 from privacy.identity.certificates import Role
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Attendee:
     Attributes:
         session: changes whenever the node starts anew.
         serial: of its certificate.
+        ready: whether it starts tasks; a node without a good list of revoked certificates does not, and says so.
     """
 
     node_id: int
@@ -28,6 +33,7 @@ class Attendee:
     online: bool
     session: bytes
     serial: int
+    ready: bool = True
 
 
 class Attendance:
@@ -55,14 +61,20 @@ class Attendance:
         certificate = self._directory.certificate(header.sender)
         if not isinstance(body, Presence) or certificate.role is not Role.NODE:
             return None
-        attendee = Attendee(certificate.node_id, certificate.party, body.online, body.session, certificate.serial)
+        ready = body.unready is None
+        attendee = Attendee(
+            certificate.node_id, certificate.party, body.online, body.session, certificate.serial, ready
+        )
         with self._changed:
+            before = self._attendees.get(attendee.node_id)
+            if body.online and body.unready is not None and (before is None or before.ready):
+                log.warning("node is there and starts no task", node=attendee.party, reason=body.unready.value)
             self._attendees[attendee.node_id] = attendee
             self._changed.notify_all()
         return attendee
 
     def online(self) -> list[int]:
-        """Ids of the nodes that are there, in order."""
+        """Ids of the nodes that are there and start tasks, in order."""
         with self._changed:
             return self._online()
 
@@ -76,6 +88,11 @@ class Attendance:
             self._excluded = frozenset(serials)
             self._changed.notify_all()
 
+    def look_again(self) -> None:
+        """Who is there may have changed: the directory has a newer list of revoked certificates."""
+        with self._changed:
+            self._changed.notify_all()
+
     def wait_for_change(self, known: Collection[int], timeout_s: float) -> None:
         """Return when others than `known` are there, at the latest after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
@@ -84,7 +101,14 @@ class Attendance:
                 self._changed.wait(left)
 
     def _online(self) -> list[int]:
-        return sorted(a.node_id for a in self._attendees.values() if a.online and a.serial not in self._excluded)
+        return sorted(
+            a.node_id
+            for a in self._attendees.values()
+            if a.online
+            and a.ready
+            and a.serial not in self._excluded
+            and not self._directory.revocations.revokes(a.serial)
+        )
 
     def _forget(self, topic: str) -> None:
         address = topics.parse(topic)

@@ -27,6 +27,7 @@ from privacy.boundary.envelope import Rejected, wrap
 from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Claim, Header, Kind
 from privacy.boundary.wire import Connection, Delivery, NotConnected, PublicationRefused, Will
 from privacy.identity.authority import Identity
+from privacy.identity.revocation import Revocations
 
 log = structlog.get_logger()
 
@@ -51,13 +52,14 @@ class RunClaim:
         credentials: Path | None = None,
         tls: ssl.SSLContext | None = None,
         connect_s: float = 30.0,
+        revocations: Revocations | None = None,
     ) -> None:
         self.host = socket.gethostname()[:64] or "unknown"
         self.instance = f"{self.host[:24]}-{os.getpid()}-{secrets.token_hex(8)}"
         self._identity = identity
         self._run_id = run_id
         self._connect_s = connect_s
-        self._directory = Directory(identity)
+        self._directory = Directory(identity, revocations)
         self._topic = topics.claim(run_id, self.instance)
         self._settled = threading.Event()
         self._judging = True

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from aggregator.commands.authority import authority
 from aggregator.commands.federation import init, nodes
 from aggregator.commands.helper import helper
 from aggregator.commands.keys import keys
 from aggregator.commands.models import models
+from aggregator.commands.revocations import revocations
 from aggregator.commands.runs import run, runs
 from privacy.logs import LogFormat, configure
 
@@ -27,6 +29,8 @@ app.command()(run)
 app.command("leader", help="The same as `run`, by the name that a secure sum gives it. / Sama dengan `run`.")(run)
 app.add_typer(helper, name="helper")
 app.add_typer(nodes, name="nodes")
+app.add_typer(revocations, name="revocations")
+app.add_typer(authority, name="authority")
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.add_typer(runs, name="runs")

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from privacy.boundary.messages import Encoding
 from privacy.identity.certificates import HELPER_PARTY
+from privacy.secure_sum.terms import BOUND_RANGE, METRIC_RANGE, WEIGHT_RANGE
 
 TTL_DEADLINES = 2.0
 """A task lives this many deadlines where the run file does not say: long enough to be resumed once."""
@@ -80,15 +81,16 @@ class SecureSumTable(_Table):
     to `metric_bound`. The helper answers for groups of `min_cohort` nodes or more. `group_size` is for strategies that
     take replies apart (medians, Krum): they see each group's mean as one reply; without it groups are as small as they
     may be for these, and as large as they can for those that average. `deadline_s`: how long the helper may take.
+    Nodes refuse bounds outside of the ranges here.
     """
 
     helper: Annotated[str, Field(min_length=1, max_length=64)] = HELPER_PARTY
-    bound: Annotated[float, Field(gt=0)]
+    bound: Annotated[float, Field(ge=BOUND_RANGE[0], le=BOUND_RANGE[1])]
     bits: Literal[16, 32, 64] = 32
     min_cohort: Annotated[int, Field(ge=2)] = 3
     group_size: Annotated[int, Field(ge=2)] | None = None
-    weight_bound: Annotated[float, Field(gt=0)] = 1.0
-    metric_bound: Annotated[float, Field(gt=0)] = 1e6
+    weight_bound: Annotated[float, Field(ge=WEIGHT_RANGE[0], le=WEIGHT_RANGE[1])] = 1.0
+    metric_bound: Annotated[float, Field(ge=METRIC_RANGE[0], le=METRIC_RANGE[1])] = 1e6
     deadline_s: Annotated[float, Field(gt=0)] = 600.0
 
     @model_validator(mode="after")
@@ -166,7 +168,8 @@ class CentralConfig(BaseSettings):
         records: a database URL; SQLite in a file where none is given.
         credentials: folder of the leader's keys and certificate.
         authority: folder of the authority's key. It belongs on a machine that nodes cannot reach, and only
-            `nodes enroll` needs it.
+            `nodes enroll` and `revocations` need it.
+        revocations: file with the authority's newest list of revoked certificates, which every run publishes.
     """
 
     model_config = SettingsConfigDict(env_prefix="JAGA_CENTRAL_", extra="forbid", frozen=True)
@@ -175,6 +178,7 @@ class CentralConfig(BaseSettings):
     records: str = "sqlite:///central.db"
     credentials: Path = Path("leader")
     authority: Path = Path("authority")
+    revocations: Path = Path("revocations.pem")
 
     @classmethod
     def settings_customise_sources(
@@ -208,6 +212,7 @@ class CentralConfig(BaseSettings):
             update={
                 "credentials": folder / config.credentials,
                 "authority": folder / config.authority,
+                "revocations": folder / config.revocations,
                 "records": beside(folder, config.records),
             }
         )

@@ -242,7 +242,9 @@ class Coordinator:
         for message in messages:
             fill(message, {(name, key): self._arrays[key] for name, key in arrays_of(message)})
         now = time.time()
-        if any(message.metadata.created_at + message.metadata.ttl <= now for message in messages):
+        renewed = self._strategy.renewed(number, part, messages) if isinstance(self._strategy, SecureSum) else None
+        messages = renewed or messages
+        if renewed or any(message.metadata.created_at + message.metadata.ttl <= now for message in messages):
             log.warning("tasks expired while no coordinator ran; they are made anew", round=number, part=part.value)
             for message in messages:
                 set_message_id(message, uuid.uuid4().hex)

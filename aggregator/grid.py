@@ -30,6 +30,7 @@ from flwr.serverapp import Grid
 from aggregator.attendance import Attendance
 from aggregator.batch import Arrived, Batch, OpenTask, Participation
 from aggregator.desk import TaskDesk
+from aggregator.revocations import ListCarrier
 from aggregator.summing import HelperLine
 from privacy.boundary import topics
 from privacy.boundary.arrays import BadArrays, unpack
@@ -51,6 +52,7 @@ from privacy.boundary.gate import presence
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Refusal, Reply
 from privacy.boundary.wire import Connection, Delivery, PublicationRefused, Traffic
 from privacy.identity.authority import Identity
+from privacy.identity.revocation import Revocations
 from privacy.secure_sum.terms import SEED, TERMS
 from privacy.version import SOFTWARE
 
@@ -84,6 +86,8 @@ class MqttGrid(Grid):
         ttl_s: lifetime of a task whose message does not set one.
         on_wait: told every `observe_s` seconds without a reply for whom a batch waits.
         patience_s: how long a reply that nobody takes is held before it is let go, to be asked for again.
+        revocations: the newest list that the centre has; None for one that is in memory only.
+        revocation_file: where the central team puts a new list; it is published at the start and at every change.
     """
 
     def __init__(
@@ -99,6 +103,8 @@ class MqttGrid(Grid):
         on_wait: Callable[[Waiting], None] = lambda _: None,
         observe_s: float = OBSERVE_S,
         patience_s: float = PATIENCE_S,
+        revocations: Revocations | None = None,
+        revocation_file: Path | None = None,
     ) -> None:
         self.turned_away: Counter[Reason] = Counter()
         self.on_wait = on_wait
@@ -108,7 +114,7 @@ class MqttGrid(Grid):
         self._patience_s = patience_s
         self._run = enter_run(run_id, CENTRE)
         self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
-        self._directory = Directory(identity)
+        self._directory = Directory(identity, revocations)
         self.attendance = Attendance(self._directory)
         self._pushed = Batch(bounded=False)
         self._last = self._pushed
@@ -122,15 +128,25 @@ class MqttGrid(Grid):
             many_large=True,
             on_connected=self._connected,
         )
+        self._carrier = ListCarrier(
+            identity.anchor,
+            self._directory.revocations,
+            self._connection,
+            identity.party,
+            revocation_file,
+            on_new=self.attendance.look_again,
+        )
         self._desk = TaskDesk(self._directory, self.attendance, self._connection, run_id, encoding)
 
     # --- connection --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to connect, in the background."""
+        self._carrier.subscribe()
         self._connection.subscribe(topics.ALL_PRESENCE, self._presence)
         self._connection.subscribe(topics.ALL_REPLIES, self._reply)
         self._connection.start()
+        self._carrier.keep_looking()
 
     def wait_connected(self, timeout_s: float) -> None:
         """Wait for the broker.
@@ -142,6 +158,7 @@ class MqttGrid(Grid):
 
     def close(self) -> None:
         """Clear the models away from the broker, say goodbye and disconnect."""
+        self._carrier.stop()
         farewells = self._desk.clear()
         if self._connection.connected:
             gone = presence(self._identity, self._session, online=False, software=SOFTWARE)
@@ -247,6 +264,7 @@ class MqttGrid(Grid):
         """After every connection: the broker may have lost what it kept, so it gets everything again."""
         here = presence(self._identity, self._session, online=True, software=SOFTWARE)
         self._connection.publish(here.topic, here.payload, retain=True)
+        self._carrier.connected()
         self._desk.send_everything_again()
 
     # --- what comes in, on the network's thread ----------------------------------------------------------------------
@@ -292,6 +310,7 @@ class MqttGrid(Grid):
         """The reply as Flower's; an error reply where it is a refusal, or bad inside."""
         task = arrived.task
         try:
+            self._directory.certificate(task.party)  # it may have been revoked since the reply came
             body = arrived.open(self._identity.keys)
             if not isinstance(body, Reply):
                 raise Rejected(Reason.MALFORMED, type(body).__name__)

@@ -19,7 +19,8 @@ from privacy.boundary.envelope import Rejected, wrap
 from privacy.boundary.messages import MESSAGE_ID_BYTES, Header, Kind
 from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.certificates import Role
-from privacy.secure_sum.exchange import SumRequest, SumShare
+from privacy.secure_sum.draw import BadDraw, SumName, verify_draw
+from privacy.secure_sum.exchange import DrawRequest, DrawShare, Part, SumRequest, SumShare
 from privacy.secure_sum.fixed_point import WIDTHS
 from privacy.secure_sum.vector import SCALAR_BITS
 
@@ -43,9 +44,9 @@ class _Question:
         sent: whether the broker has the last attempt.
     """
 
-    request: SumRequest
+    request: SumRequest | DrawRequest
     message_id: bytes = field(default_factory=lambda: secrets.token_bytes(MESSAGE_ID_BYTES))
-    answered: Future[SumShare] = field(default_factory=Future)
+    answered: Future[SumShare | DrawShare] = field(default_factory=Future)
     heard: str = "nothing came"
     sent: Future[None] | None = None
 
@@ -82,6 +83,27 @@ class HelperLine:
         Raises:
             HelperSilent: none in time.
         """
+        share = self._ask(request)
+        if not isinstance(share, SumShare):
+            raise TypeError(f"a {type(share).__name__} in answer to a request for a sum")
+        return share
+
+    def draw(self, request: DrawRequest) -> DrawShare:
+        """The helper's part of a draw, signed by it, or its refusal.
+
+        Raises:
+            HelperSilent: none in time.
+        """
+        share = self._ask(request)
+        if not isinstance(share, DrawShare):
+            raise TypeError(f"a {type(share).__name__} in answer to a request for a draw")
+        return share
+
+    def sum_name(self, number: int, part: Part) -> SumName:
+        """One sum of this run."""
+        return SumName(self._directory.identity.certificate.federation, self._run_id(), number, part)
+
+    def _ask(self, request: SumRequest | DrawRequest) -> SumShare | DrawShare:
         deadline = time.monotonic() + self._deadline_s
         question = self._open = _Question(request)
         try:
@@ -94,7 +116,7 @@ class HelperLine:
                 except TimeoutError:
                     continue
             raise HelperSilent(
-                f"the helper {self._helper!r} gave no sum for {request.part} of round {request.round_number} in "
+                f"the helper {self._helper!r} gave no answer for {request.part} of round {request.round_number} in "
                 f"{self._deadline_s:.0f} s ({question.heard}): ask its organisation whether `jaga-central helper run` "
                 "is running and what its log says, and look at both clocks; then start the run again, it goes on with "
                 "this round"
@@ -139,16 +161,30 @@ class HelperLine:
         except Rejected as why:
             self._turn_away(f"an answer was turned away, {why}")
             return
-        if header.sender != self._helper or not isinstance(body, SumShare):
+        if header.sender != self._helper or not isinstance(body, SumShare | DrawShare):
             self._turn_away(f"a share of a sum from {header.sender}, not from {self._helper}")
             return
         asked = self._open
         if asked is None or header.reply_to != asked.message_id or asked.answered.done():
             return
-        if (fault := _fault(asked.request, body)) is not None:
+        if (fault := self._fault(asked.request, body)) is not None:
             self._turn_away(fault)
             return
         asked.answered.set_result(body)
+
+    def _fault(self, request: SumRequest | DrawRequest, share: SumShare | DrawShare) -> str | None:
+        """What is wrong with an answer; a refusal comes with no share."""
+        if isinstance(request, SumRequest):
+            return _sum_fault(request, share) if isinstance(share, SumShare) else "it is no share of a sum"
+        if not isinstance(share, DrawShare) or (share.draw is None) == (share.refusal is None):
+            return "it is no draw, and no refusal of one"
+        if share.draw is not None:
+            at = self.sum_name(request.round_number, request.part)
+            try:
+                verify_draw(self._directory.certificate(self._helper).verify_key, at, share.draw)
+            except (BadDraw, Rejected) as why:
+                return str(why)
+        return None
 
     def _turn_away(self, why: str) -> None:
         log.warning("no answer of the helper", reason=why)
@@ -156,8 +192,7 @@ class HelperLine:
             asked.heard = why
 
 
-def _fault(request: SumRequest, share: SumShare) -> str | None:
-    """What is wrong with a share; a refusal comes with none."""
+def _sum_fault(request: SumRequest, share: SumShare) -> str | None:
     wanted = (request.elements * WIDTHS[request.bits].itemsize, request.scalars * SCALAR_BITS // 8)
     found = (len(share.elements), len(share.scalars))
     if share.refusal is not None:

@@ -15,8 +15,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from edge.keys.rotation import finish
 from edge.keys.wrapped import WrappedKey
 from edge.lan import LocalUrl
+from edge.learning.bounds import Allowed
+from edge.learning.protocol import JAGA_APP
 from edge.page.address import Listen
 from edge.store.database import KEY_BYTES
+from edge.store.retention import PURGE_EVERY_S
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import EXPORT_BYTES
 
@@ -301,9 +304,16 @@ class PageTable(_Table):
 
 
 class LearningTable(_Table):
-    """`[learning]`: the Flower app that trains here, and how long an idle trainer keeps its memory."""
+    """`[learning]`: the Flower app that trains here, and how long an idle trainer keeps its memory.
 
-    app: str = "edge.learning.app:app_for"
+    `speed` is how many times as fast this machine is as a Raspberry Pi Zero 2 W. Answers leave at a time that follows
+    from the task and this number; what is not learnt by then is not learnt. `hold_answers = false` sends them when they
+    are ready, so that their time says how many records there are: for a laboratory.
+    """
+
+    app: str = JAGA_APP
+    speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    hold_answers: bool = True
     linger_s: Annotated[float, Field(ge=0)] = 20.0
     threads: Annotated[int, Field(ge=1)] = 1
     timeout_s: Annotated[float, Field(gt=0)] = 3600.0
@@ -312,33 +322,53 @@ class LearningTable(_Table):
 
 
 class UnitTable(_Table):
-    """`[privacy.units.NAME]`: the limit of one privacy unit (`slot`, `session`, `site`), where it has one of its
-    own."""
+    """`[privacy.units.NAME]`: the limit of a privacy unit (`slot`, `session`, `day`, `site`), if it has one of its own.
+
+    `day` is all that one person leaves at this site in a day, by all `nodes_of_site`.
+    """
 
     epsilon: Annotated[float, Field(gt=0)]
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
 
 
+class AllowTable(_Table):
+    """`[privacy.allow]`: which tasks, mechanisms and privacy units may run here. A task of another package is added by
+    name."""
+
+    tasks: tuple[str, ...] = Allowed().tasks
+    mechanisms: tuple[Literal["dp-sgd", "shared-noise"], ...] = ("dp-sgd", "shared-noise")
+    units: tuple[Literal["record", "day", "site"], ...] = ("record", "day", "site")
+
+    def allowed(self) -> Allowed:
+        return Allowed(self.tasks, self.mechanisms, self.units)
+
+
 class PrivacyTable(_Table):
     """`[privacy]`: what this node spends on one record's lifetime, at most. It is the node that decides.
 
-    `secure_sum = "required"` refuses whatever is not part of a secure sum of two aggregators. `helper_key` is the
-    fingerprint that the second organisation gave you (`jaga-central helper show`): no other helper is believed then.
-    `min_cohort` is of how many nodes that organisation makes a sum at least: noise that nodes share goes by it.
+    `secure_sum = "required"` refuses whatever is not part of a secure sum of two aggregators; `"allowed"` does other
+    work, too. `helper_key` is the fingerprint that the second organisation gave you (`jaga-central helper show`): no
+    other helper is believed, and without it none. `"any"` believes whom the federation's authority calls a helper.
+    `min_cohort` is of how many nodes that organisation makes a sum at least: noise that nodes share goes by it, and a
+    helper that makes smaller ones is refused. `nodes_of_site` is by how many nodes one person may be heard on one day:
+    a satellite and its hub are two, as are two nodes in rooms of one building. A person's day is charged for all of
+    them.
     """
 
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
-    record_lifetime_days: Annotated[float, Field(gt=0)] = 14.0
+    record_lifetime_days: Annotated[float, Field(gt=0)] = 15.0
     allow_unaccounted_apps: bool = False
-    secure_sum: Literal["allowed", "required"] = "allowed"
-    helper_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    secure_sum: Literal["allowed", "required"] = "required"
+    helper_key: Annotated[str, Field(pattern=r"^([0-9a-f]{64}|any)$")] | None = None
     min_cohort: Annotated[int, Field(ge=2)] = 3
+    nodes_of_site: Annotated[int, Field(ge=1, le=1000)] = 1
     units: dict[Annotated[str, Field(pattern=r"^[a-z]{1,32}$")], UnitTable] = {}
+    allow: AllowTable = AllowTable()
 
     def budget(self) -> Budget:
         units = {name: Limit(unit.epsilon, unit.delta) for name, unit in self.units.items()}
-        return Budget(self.epsilon, self.delta, self.record_lifetime_days * DAY_S, units)
+        return Budget(self.epsilon, self.delta, self.record_lifetime_days * DAY_S, units, self.nodes_of_site)
 
 
 class NodeConfig(BaseSettings):
@@ -385,11 +415,14 @@ class NodeConfig(BaseSettings):
             raise BadConfig(f"{path}: {wrong}") from why
         except (OSError, ValueError) as why:
             raise why if isinstance(why, BadConfig) else BadConfig(f"{path}: {why}") from why
-        if config.privacy.record_lifetime_days < config.store.retention_days:
+        oldest_days = config.store.retention_days + PURGE_EVERY_S / DAY_S
+        if config.privacy.record_lifetime_days < oldest_days:
             raise BadConfig(
-                f"{path}: store.retention_days is {config.store.retention_days:g}, longer than "
-                f"privacy.record_lifetime_days {config.privacy.record_lifetime_days:g}: the budget would not cover "
-                "records that old"
+                f"{path}: privacy.record_lifetime_days is {config.privacy.record_lifetime_days:g}, and a record can be "
+                f"{oldest_days:.3g} days old: store.retention_days {config.store.retention_days:g} and the hour until "
+                f"it is deleted. Set record_lifetime_days to {config.store.retention_days + 1:g}, or retention_days to "
+                f"{max(config.privacy.record_lifetime_days - 1, 0):g} / masa anggaran harus lebih panjang dari masa "
+                "simpan"
             )
         return config._resolved(path.resolve().parent)
 

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import structlog
 
+from edge.revocations import StoredRevocations
 from edge.store.connection import Connection as StoreConnection
 from edge.store.database import Database
 from edge.store.errors import StoreError, StoreFull, StoreUnavailable
@@ -34,10 +35,11 @@ from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import Reason, Rejected
 from privacy.boundary.gate import presence
-from privacy.boundary.messages import MESSAGE_ID_BYTES, BlobReference, Header
+from privacy.boundary.messages import MESSAGE_ID_BYTES, BlobReference, Header, Unready
 from privacy.boundary.wire import Connection, Delivery, PayloadTooLarge, Traffic
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import HEALTH_PARTY, HELPER_PARTY
+from privacy.identity.revocation import BadRevocationList
 
 log = structlog.get_logger()
 
@@ -74,19 +76,24 @@ class Link:
         on_task: Callable[[], None],
         keys: KeyIntake | None = None,
     ) -> None:
-        self.directory = Directory(identity)
         self.rejected: Counter[Reason] = Counter()
         self._identity = identity
         self._database = database
+        self._threads = threading.local()
+        self._stored = StoredRevocations(identity, self._store)
+        self.revocations = self._stored.load()
+        self.directory = Directory(identity, self.revocations)
         self._on_task = on_task
         self._keys = keys
         self._software = software
         self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
-        self._threads = threading.local()
         self._waiting: deque[Delivery] = deque(maxlen=WAITING_TASKS)
         self._waiting_keys: deque[Delivery] = deque()
         self._publishing: set[int] = set()
         self._lock = threading.Lock()
+        self._announcing = threading.Lock()
+        self._announced: bool | None = None
+        self._logged: bool | None = None
         self._unstored = False
         self._model: tuple[bytes, bytes | memoryview] | None = None
         suffix = Meta(self._store()).get_or_make(CLIENT_ID, lambda: secrets.token_bytes(MESSAGE_ID_BYTES))
@@ -100,6 +107,7 @@ class Link:
         )
 
     def start(self) -> None:
+        self._connection.subscribe(topics.ALL_REVOCATIONS, self._revocations)
         self._connection.subscribe(topics.presence(LEADER), self._presence)
         self._connection.subscribe(topics.presence(HELPER_PARTY), self._helper)
         self._connection.subscribe(topics.task(self._identity.party), self._task)
@@ -122,6 +130,28 @@ class Link:
 
     def traffic(self) -> Traffic:
         return self._connection.traffic()
+
+    def trouble(self) -> str | None:
+        """Why no task may be started now, in words for a technician; None if one may."""
+        return self.revocations.problem()
+
+    def announce(self) -> None:
+        """Tell the log and the centre whether this node takes work, if that has changed; call this now and then."""
+        with self._announcing:
+            trouble = self.trouble()
+            ready = trouble is None
+            if ready is not self._logged:
+                self._logged = ready
+                if trouble is not None:
+                    log.warning("no task is started", reason=trouble)
+                else:
+                    log.info("tasks may be started: the list of revoked certificates is good")
+            if ready is self._announced or not self.connected:
+                return
+            self._announced = ready
+            unready = None if ready else Unready.NO_REVOCATION_LIST
+            here = presence(self._identity, self._session, online=True, software=self._software, unready=unready)
+            self._connection.publish(here.topic, here.payload, retain=True)
 
     def fetch(self, reference: BlobReference, timeout_s: float) -> bytes | memoryview:
         """The joined arrays that a task refers to: those of the task before, or from the broker, which retains them.
@@ -190,8 +220,8 @@ class Link:
             self._publishing.discard(item_id)
 
     def _connected(self) -> None:
-        here = presence(self._identity, self._session, online=True, software=self._software)
-        self._connection.publish(here.topic, here.payload, retain=True)
+        self._announced = None
+        self.announce()
         log.info("connected", broker=str(self._connection.url))
         self.flush()
 
@@ -201,9 +231,25 @@ class Link:
         except Rejected as why:
             self._turn_away(delivery, why)
             return
+        self._kept(lambda: self._stored.leader_is(self.directory.certificate(LEADER)))
         while self._waiting:
             self._task(self._waiting.popleft())
         self._on_task()
+
+    def _revocations(self, delivery: Delivery) -> None:
+        """The authority's list of revoked certificates; whoever carried it."""
+        if not delivery.payload:  # its carrier took it back; what is known stays
+            return
+        try:
+            new = self._kept(lambda: self.revocations.receive(delivery.payload))
+        except BadRevocationList as why:
+            log.warning("list of revoked certificates turned away", topic=delivery.topic, reason=str(why))
+            return
+        newest = self.revocations.newest
+        if new and newest is not None:
+            log.info("list of revoked certificates received", number=newest.number, revoked=len(newest.serials))
+            self.announce()
+            self._on_task()
 
     def _helper(self, delivery: Delivery) -> None:
         """The second aggregator presents itself: what is summed is sealed to it."""

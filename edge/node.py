@@ -21,6 +21,8 @@ import structlog
 
 from edge.child import Child
 from edge.config import DAY_S, NodeConfig
+from edge.credentials import WaitsForClock, load_identity
+from edge.housekeeping import Housekeeping
 from edge.keeper import Keeper
 from edge.keys.wrapped import WrappedKey
 from edge.learning.process import TrainerProcess
@@ -34,20 +36,16 @@ from edge.sensing.child import SensingChild
 from edge.sensing.settings import ScannerSection, Settings
 from edge.store.anchor import Anchor
 from edge.store.app_states import AppStates
-from edge.store.calibration import Calibrations
-from edge.store.cases import Cases
 from edge.store.connection import Connection as StoreConnection
 from edge.store.connection import transaction
 from edge.store.database import Database
 from edge.store.errors import StoreFull, StoreUnavailable
-from edge.store.exposures import Exposures
 from edge.store.health import State
-from edge.store.inbox import Inbox, InboxItem
-from edge.store.key_batches import KeyBatches
+from edge.store.inbox import Inbox, InboxItem, UnknownMessage
 from edge.store.outbox import Outbox, OutboxItem
-from edge.store.sightings import Sightings
+from edge.store.retention import Retention
 from edge.store.site import SiteModes
-from edge.store.staff import StaffSessions
+from edge.store.trusted_clock import TrustedClock
 from edge.tracing.child import TracingChild
 from edge.tracing.intake import KeyIntake
 from edge.tracing.settings import settings_of
@@ -65,7 +63,8 @@ log = structlog.get_logger()
 
 TICK_S = 0.5
 FLUSH_S = 2.0
-HOUSEKEEPING_S = 3600.0
+JOIN_EVERY_S = 10.0
+"""A certificate that waits for the clock is looked at this often, seconds."""
 LONGEST_FETCH_S = 300.0
 NO_ARRAYS = memoryview(b"")
 STAYS_HERE = {
@@ -87,28 +86,94 @@ class OpenTask:
 class Node:
     """One node, from its configuration to `stop`.
 
+    What is needed to sense is needed first: the store, and its books. A certificate that only a wrong clock makes
+    invalid is waited for; the line to the centre, the trainer and the gate come with it.
+
     Attributes:
         rotating: it stopped to give its store a new key: make it anew and run it.
 
     Raises:
         BadConfig, BadKey, KeyUnavailable, UntrustedCertificate, StoreError: what it needs is not in order; the message
             says what to do. `RolledBack`: the store is an old copy of itself.
+        BrokenChain: the ledger or the audit log was tampered with.
     """
+
+    _identity: Identity
+    _gate: Gate
+    _seeds: SeedSealer
+    link: Link
+    trainer: TrainerProcess
 
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
-        self._identity = Identity.load(config.credentials)
+        self._broker = BrokerUrl.parse(config.link.broker)
         self._database = Database(config.store.path, config.store_key())
         self._store: StoreConnection = self._database.connect()
         self._work = threading.Event()
         self._stopping = threading.Event()
         privacy = config.privacy
-        self.ledger = PrivacyLedger(self._store, privacy.budget())
+        self._clock = TrustedClock(self._store)
+        self.ledger = PrivacyLedger(self._store, privacy.budget(), self._clock.now)
         self.audit = AuditLog(self._store)
+        self.ledger.verify()
+        self.audit.verify()
         self._only_masked = privacy.secure_sum == "required"
         self._anchor = Anchor(config.store.anchor)
         self._anchor.check(self._store)
+        self._clock.look()
+        self.retention = Retention(self._store, self._clock, config.store.retention_days * DAY_S)
+        self._housekeeping = Housekeeping(
+            self._store, self.retention, privacy.record_lifetime_days * DAY_S + CASE_LIFETIME_S
+        )
         self.rotating = False
+        self._joined = False
+        self._missing = ""
+        self._courier: Courier | None = None
+        self._keeper = Keeper(self._database, self._children(), self._health)
+        self._flush_at = self._join_at = 0.0
+        self._training_trouble = ""
+        self._join()
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        log.info("node starts", name=self._config.name)
+        SiteModes(self._store).declare(self._config.site.mode, self._clock.date())
+        self._keeper.start()
+        if self._joined:
+            self._start_line()
+        try:
+            while not self._stopping.is_set():
+                self._work.clear()
+                self._tick()
+                while self._may_work() and (item := Inbox(self._store).next(time.time())):
+                    self._do(item)
+                self._work.wait(TICK_S)
+        finally:
+            self._keeper.stop()
+            if self._joined:
+                if self._courier is not None:
+                    self._courier.stop()
+                self.trainer.stop()
+                self.link.stop()
+            self._store.close()
+            log.info("node stopped", name=self._config.name)
+
+    def stop(self) -> None:
+        """End `run` after the task in hand; from any thread or a signal handler."""
+        self._stopping.set()
+        self._work.set()
+
+    def _join(self) -> bool:
+        """Make what needs the certificate, if that is valid by now; says whether it is."""
+        try:
+            identity = load_identity(self._config.credentials, clock_trusted=self._clock.verdict().trusted)
+        except WaitsForClock as why:
+            if not self._missing:
+                log.warning("the node senses, and does not talk to the centre yet", reason=str(why))
+            self._missing = str(why)
+            return False
+        config, privacy = self._config, self._config.privacy
+        self._identity, self._missing = identity, ""
         self._gate = Gate(
             self._identity,
             self.audit,
@@ -119,7 +184,7 @@ class Node:
         self.link = Link(
             self._identity,
             config.credentials,
-            BrokerUrl.parse(config.link.broker),
+            self._broker,
             self._database,
             session_expiry_s=int(config.link.session_days * DAY_S),
             software=SOFTWARE,
@@ -128,74 +193,41 @@ class Node:
         )
         self._seeds = SeedSealer(self._identity, self.link.directory, privacy.helper_key)
         self.trainer = TrainerProcess(self._workplace(), linger_s=config.learning.linger_s)
-        self._keeper = Keeper(self._database, self._children(), self._health)
         self._courier = self._make_courier()
-        self._flush_at = 0.0
-        self._housekeeping_at = 0.0
+        self._joined = True
+        return True
 
-    def run(self) -> None:
-        """Work until `stop`."""
-        log.info("node starts", name=self._config.name, party=self._identity.party)
-        SiteModes(self._store).declare(self._config.site.mode, time.time())
+    def _start_line(self) -> None:
+        log.info("node joins the federation", party=self._identity.party)
         self.link.start()
-        self._keeper.start()
         if self._courier is not None:
             self._courier.start()
-        try:
-            while not self._stopping.is_set():
-                self._work.clear()
-                self._tick()
-                while self._may_work() and (item := Inbox(self._store).next(time.time())):
-                    self._do(item)
-                self._work.wait(TICK_S)
-        finally:
-            self._keeper.stop()
-            if self._courier is not None:
-                self._courier.stop()
-            self.trainer.stop()
-            self.link.stop()
-            self._store.close()
-            log.info("node stopped", name=self._config.name)
-
-    def stop(self) -> None:
-        """End `run` after the task in hand; from any thread or a signal handler."""
-        self._stopping.set()
-        self._work.set()
 
     def _may_work(self) -> bool:
-        """A reply is sealed to the leader's certificate, which comes with the leader's presence."""
-        return not self._stopping.is_set() and LEADER in self.link.directory
+        """A reply is sealed to the leader's certificate, which comes with the leader's presence; and nobody is obeyed
+        without a list of revoked certificates that is good now."""
+        if not self._joined or self._stopping.is_set():
+            return False
+        return LEADER in self.link.directory and self.link.trouble() is None
 
     def _tick(self) -> None:
-        if self.trainer.reap_idle():
+        now_s = time.monotonic()
+        if not self._joined and now_s >= self._join_at:
+            self._join_at = now_s + JOIN_EVERY_S
+            if self._join():
+                self._start_line()
+        if self._joined and self.trainer.reap_idle():
             self.link.forget_model()
-        now = time.time()
-        if now >= self._flush_at:
-            self._flush_at = now + FLUSH_S
+        if self._joined and now_s >= self._flush_at:
+            self._flush_at = now_s + FLUSH_S
+            self.link.announce()
             self.link.flush_quietly()  # what another process put into the outbox, such as a case
         if WrappedKey(self._config.store.wrapped_key).rotating():
             log.info("the store is given a new key")
             self.rotating = True
             self.stop()
-        if now < self._housekeeping_at:
-            return
-        self._housekeeping_at = now + HOUSEKEEPING_S
-        try:
-            oldest = now - self._config.store.retention_days * DAY_S
-            purged = Sightings(self._store).purge(oldest)
-            Inbox(self._store).forget(now - DAY_S)
-            KeyBatches(self._store).forget(now)
-            Exposures(self._store).purge(int(oldest // DAY_S))
-            Calibrations(self._store).purge(oldest)
-            AppStates(self._store).purge(oldest)
-            Cases(self._store).purge(now - self._config.privacy.record_lifetime_days * DAY_S - CASE_LIFETIME_S)
-            StaffSessions(self._store).purge(now - DAY_S)
-        except (StoreFull, StoreUnavailable) as why:
-            log.error("housekeeping put off", reason=str(why))
-            return
-        self.link.ask_again()
-        if purged.sightings:
-            log.info("records past their retention deleted", sightings=purged.sightings, slots=purged.slots)
+        if self._housekeeping.tick() and self._joined:
+            self.link.ask_again()
 
     def _children(self) -> Callable[[StoreConnection], list[Child]]:
         """What makes the node's processes, once their settings are found to be right."""
@@ -220,8 +252,18 @@ class Node:
         return make
 
     def _health(self) -> dict[str, tuple[State, str]]:
-        """How those parts are that are no processes, each with a word for a technician."""
-        return {"node": ("well", ""), "broker": ("well" if self.link.connected else "waiting", "")}
+        """Health of the parts that are not supervised processes, with a short message for a technician."""
+        trouble = self._training_trouble
+        unlisted = self.link.trouble() if self._joined else self._missing
+        parts: dict[str, tuple[State, str]] = {
+            "node": ("waiting", self._missing) if self._missing else ("well", ""),
+            "broker": ("well" if self._joined and self.link.connected else "waiting", self._missing),
+            "revocations": ("waiting", unlisted) if unlisted else ("well", ""),
+            "training": ("trouble", f"the last answer held noise alone: {trouble}") if trouble else ("well", ""),
+        }
+        if (verdict := self._housekeeping.verdict) is not None:
+            parts["clock"] = ("trouble" if verdict.jumped else "well" if verdict.trusted else "waiting", verdict.reason)
+        return parts
 
     def _do(self, item: InboxItem) -> None:
         try:
@@ -229,6 +271,9 @@ class Node:
         except (StoreFull, StoreUnavailable) as why:
             log.error("task put off", reason=str(why))
             self._stopping.wait(TICK_S)
+        except (Rejected, UnknownMessage) as why:  # the leader was revoked, or replaced, while this was worked on
+            Inbox(self._store).drop(item.message_id)
+            log.error("task dropped: its leader is trusted no longer", task=item.message_id.hex(), reason=str(why))
 
     def _answer(self, item: InboxItem) -> None:
         attempts = Inbox(self._store).start(item.message_id)
@@ -238,9 +283,10 @@ class Node:
             detail = f"{attempts - 1} attempts did not finish"
             response, arrays = Response(refusal=Refusal.GAVE_UP, detail=detail), NO_ARRAYS
         else:
-            response, arrays = self._train(opened)
+            response, arrays = self._train(opened, noise_only=attempts > 1)
             if response.refusal is Refusal.NO_HELPER and self._stopping.is_set():
                 return  # the helper may be there when this node is again
+        self._training_trouble = response.trouble
         refusal, reply = self._release(opened, response, arrays)
         traffic = self.link.traffic()
         log.info(
@@ -265,8 +311,13 @@ class Node:
             raise TypeError(f"the inbox holds a {envelope.header.kind}, not a task")
         return OpenTask(envelope.header, body)
 
-    def _train(self, opened: OpenTask) -> tuple[Response, memoryview]:
-        """What came of the task, and the packed arrays of its reply."""
+    def _train(self, opened: OpenTask, *, noise_only: bool) -> tuple[Response, memoryview]:
+        """What came of the task, and the packed arrays of its reply.
+
+        Args:
+            noise_only: an earlier attempt was interrupted. Jaga's own app then reads no record any more, so that the
+                task costs what it would have cost.
+        """
         task, learning = opened.task, self._config.learning
         arrays: bytes | memoryview = NO_ARRAYS
         left_s = opened.header.expires_at - time.time()
@@ -282,9 +333,11 @@ class Node:
             sizes=[] if task.arrays is None else task.arrays.sizes,
             encoding=Encoding(task.encoding),
             context=None if state is None else memoryview(state),
-            helper=self._seeds.party,
+            helper=self._seeds.helper,
+            noise_only=noise_only,
+            seconds=min(left_s, learning.timeout_s),
         )
-        answer = self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
+        answer = self.trainer.run(request, arrays, request.seconds)
         if answer[0].refusal is not Refusal.NO_HELPER or request.helper is not None:
             return answer
         try:  # nothing was trained or spent yet: the trainer looks at the terms first
@@ -292,8 +345,10 @@ class Node:
         except NoHelper as why:
             return Response(refusal=Refusal.NO_HELPER, detail=str(why)), NO_ARRAYS
         left_s = opened.header.expires_at - time.time()
-        request = msgspec.structs.replace(request, helper=helper.party)
-        return self.trainer.run(request, arrays, min(left_s, learning.timeout_s))
+        request = msgspec.structs.replace(
+            request, helper=self._seeds.told(helper), seconds=min(left_s, learning.timeout_s)
+        )
+        return self.trainer.run(request, arrays, request.seconds)
 
     def _release(self, opened: OpenTask, response: Response, arrays: memoryview) -> tuple[Refusal | None, OutboxItem]:
         """Through the gate and into the outbox, in one transaction: all of it happened, or none."""
@@ -344,7 +399,11 @@ class Node:
             node_config=config.learning.node_config,
             only_masked=self._only_masked,
             min_cohort=config.privacy.min_cohort,
+            allowed=config.privacy.allow.allowed(),
+            speed=config.learning.speed,
+            hold_answers=config.learning.hold_answers,
             units={name: (unit.epsilon, unit.delta) for name, unit in config.privacy.units.items()},
+            nodes_of_site=config.privacy.nodes_of_site,
         )
 
     def _sensing_settings(self) -> Settings:

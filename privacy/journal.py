@@ -127,14 +127,20 @@ class Journal:
         last = self._connection.execute(f"SELECT row, hash FROM {self._table} ORDER BY row DESC LIMIT 1").fetchone()  # noqa: S608
         return (int(last[0]), bytes(last[1])) if last else (0, self._genesis)
 
-    def verify(self) -> Head:
+    def verify(self, since: Head | None = None) -> Head:
         """Follow the whole chain and return its head.
+
+        Args:
+            since: a head that was verified before: only it and the rows after it are looked at.
 
         Raises:
             BrokenChain: names the first row that does not hold.
         """
-        number, before = 0, self._genesis
-        for row, *values, stored in self._connection.execute(f"SELECT * FROM {self._table} ORDER BY row"):  # noqa: S608
+        number, before = (0, self._genesis) if since is None else since
+        if number and self._hash_of(number) != before:
+            raise BrokenChain(self._table, number, "is not what it was a moment ago")
+        rows = self._connection.execute(f"SELECT * FROM {self._table} WHERE row > ? ORDER BY row", (number,))  # noqa: S608
+        for row, *values, stored in rows:
             number += 1
             if row != number:
                 raise BrokenChain(self._table, number, "is missing")
@@ -142,6 +148,10 @@ class Journal:
             if before != stored:
                 raise BrokenChain(self._table, row, "does not match its hash")
         return number, before
+
+    def _hash_of(self, row: int) -> bytes | None:
+        found = self._connection.execute(f"SELECT hash FROM {self._table} WHERE row = ?", (row,)).fetchone()  # noqa: S608
+        return None if found is None else bytes(found[0])
 
     @property
     def _genesis(self) -> bytes:

@@ -66,7 +66,7 @@ def demo(
     ] = None,
     rounds: Annotated[int, typer.Option(help="Federated rounds.")] = 10,
     epsilon: Annotated[
-        float, typer.Option(help="Privacy budget of every node for one record's lifetime of 14 days, at delta 1e-6.")
+        float, typer.Option(help="Privacy budget of every node for one record's lifetime of 15 days, at delta 1e-6.")
     ] = 8.0,
     seed: Annotated[
         int, typer.Option(help="Seed of the generated school and of the replayed tags. Noise is never seeded.")

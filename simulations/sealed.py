@@ -15,13 +15,15 @@ from privacy.boundary.flower import CENTRE, enter_run, head_of
 from privacy.boundary.messages import Encoding, Header, Kind, Reply
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import HELPER_PARTY, Role, node_party
-from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.draw import SumName
+from privacy.secure_sum.exchange import NodeTerms, Part
 from privacy.secure_sum.fixed_point import WIDTHS
 from privacy.secure_sum.mask import new_seed
 from privacy.secure_sum.seeds import Purpose, seal_seed
 from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SHARE, TERMS
 
-ASSIGNMENT = bytes(32)
+ASSIGNMENT = NONCE = bytes(32)
+PURPOSE = Purpose(SumName("sizes", 7, 1, Part.TRAIN), ASSIGNMENT, NONCE)
 
 
 def model_bytes(arrays: Mapping[str, NDArray[np.float32]]) -> int:
@@ -48,7 +50,7 @@ def _sealed(content: RecordDict, *, summed: bool) -> int:
     seed = None
     if summed:
         helper = authority.enrol(HELPER_PARTY, Role.HELPER)
-        seed = seal_seed(node, helper.certificate, Purpose("sizes", 7, 1, Part.TRAIN, ASSIGNMENT), new_seed())
+        seed = seal_seed(node, helper.certificate, PURPOSE, NodeTerms(3, 2**31, 7), new_seed())
     header = Header(Kind.REPLY, "sizes", node.party, "leader", 7, b"m" * 16, b"t" * 16, time.time(), 4e9, True)
     body = Reply(memoryview(head_of(reply)), memoryview(packed), sizes, Encoding.EXACT, None, seed)
     return len(wrap(node, header, body, leader.certificate))

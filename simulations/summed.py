@@ -11,15 +11,16 @@ from pathlib import Path
 import msgspec
 from flwr.app import Context, Message, RecordDict
 
-from aggregator.helper.desk import HelperDesk, key_digest
+from aggregator.helper.desk import HelperDesk
 from aggregator.helper.records import HelperRecords
-from edge.learning.masking import secure_sum_mod, terms_of
+from edge.learning.masking import said_of, secure_sum_mod, terms_of
 from privacy.boundary.assignment import assignment_of
 from privacy.boundary.flower import config_records
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import HELPER_PARTY, Certificate, Role, node_id_of, node_party
-from privacy.secure_sum.exchange import SumRequest, SumShare
-from privacy.secure_sum.seeds import Purpose, seal_seed
+from privacy.secure_sum.draw import SumName
+from privacy.secure_sum.exchange import DrawRequest, DrawShare, Part, SumRequest, SumShare
+from privacy.secure_sum.seeds import Purpose, key_digest, seal_seed
 from privacy.secure_sum.terms import SEED, TERMS
 
 App = Callable[[Message, Context], Message]
@@ -43,10 +44,16 @@ class SummedFederation:
         self.requests: list[SumRequest] = []
         self.records = HelperRecords(f"sqlite:///{folder / 'helper.db'}")
         for _ in range(nodes):
-            self.records.approve(self.join().party, 1.0)
+            self.join(approved=True)
         self._desk = HelperDesk(
-            self.helper.keys, self.authority.anchor.federation, self.records, self._certificate_of, min_cohort
+            self.helper.keys,
+            self.authority.anchor.federation,
+            self.records,
+            self.certificate_of,
+            min_cohort,
+            most_unused=2**31,
         )
+        self.min_cohort = min_cohort
 
     def join(self, *, approved: bool = False) -> Identity:
         """A further node."""
@@ -61,6 +68,13 @@ class SummedFederation:
         self.requests.append(request)
         return self._desk.answer(self.run_id, request)
 
+    def draw(self, request: DrawRequest) -> DrawShare:
+        """The helper's part of a draw, as a leader's `SumHelper`."""
+        return self._desk.draw(self.run_id, request)
+
+    def sum_name(self, number: int, part: Part) -> SumName:
+        return SumName(self.authority.anchor.federation, self.run_id, number, part)
+
     def answer(self, task: Message, app: App) -> Message:
         """What a node answers to a task, as the leader's strategy gets it; the app is a `ClientApp`, or like one.
 
@@ -71,18 +85,18 @@ class SummedFederation:
         reply = secure_sum_mod(task, Context(self.run_id, node_id, {}, RecordDict(), {}), app)
         if terms is not None and not reply.has_error():
             config = config_records(reply.content)[TERMS]
-            federation = self.authority.anchor.federation
-            purpose = Purpose(federation, self.run_id, terms.round_number, terms.part, assignment_of(task))
-            seed = config[SEED]
+            at = self.sum_name(terms.round_number, terms.part)
+            purpose = Purpose(at, assignment_of(task), terms.draw.nonce)
+            seed, said = config[SEED], said_of(config, terms, self.min_cohort)
             if not isinstance(seed, bytes):
                 raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")
-            sealed = seal_seed(self.nodes[node_id], self.helper.certificate, purpose, seed)
+            sealed = seal_seed(self.nodes[node_id], self.helper.certificate, purpose, said, seed)
             config[SEED] = msgspec.msgpack.encode(sealed)
         return reply
 
     def close(self) -> None:
         self.records.close()
 
-    def _certificate_of(self, party: str) -> Certificate | None:
+    def certificate_of(self, party: str) -> Certificate | None:
         node = self.nodes.get(node_id_of(party))
         return None if node is None else node.certificate

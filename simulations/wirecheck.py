@@ -39,11 +39,12 @@ from privacy.boundary.messages import (
     encode,
 )
 from privacy.identity.authority import Identity
+from privacy.identity.revocation import BadRevocationList, RevocationList
 from simulations.eavesdropper import Capture
 from simulations.leaves import array_bytes, disguised, said_by, said_by_flower, strings
 from simulations.needles import Layers, Needles, TooDeep
 
-KEPT = frozenset({Kind.PRESENCE, Kind.BLOB, Kind.CLAIM, Kind.KEYS})
+KEPT = frozenset({Kind.PRESENCE, Kind.BLOB, Kind.CLAIM, Kind.KEYS, Kind.REVOCATIONS})
 """Kinds that the broker keeps; an empty payload on their topics takes one back."""
 
 BAD_ENCODING = (msgspec.DecodeError, UnicodeDecodeError)
@@ -262,8 +263,14 @@ class WireCheck:
         if not capture.payload and address is not None and address.kind in KEPT:
             contents.kind = CLEARED
             return
+        if address is not None and address.kind is Kind.REVOCATIONS:
+            self._check_revocations(capture, address.owner)
+            contents.kind = address.kind.value
+            return
         envelope = Envelope.parse(capture.payload)
         header = envelope.header
+        if header.kind not in BODY and header.kind is not Kind.BLOB:
+            raise Rejected(Reason.MALFORMED)
         contents.kind, contents.header = header.kind.value, envelope.header_bytes
         contents.said.append(said_by(header))
         if msgspec.msgpack.encode(header) != envelope.header_bytes:
@@ -280,6 +287,20 @@ class WireCheck:
             contents.opened = header.sealed
             contents.understand(header.kind)
         self._check(capture, envelope, contents, digest)
+
+    def _check_revocations(self, capture: Capture, carrier: str) -> None:
+        """A list has no envelope, and says nothing but what the authority signed.
+
+        Raises:
+            Rejected: its carrier is no party, or the authority did not sign it.
+        """
+        party = self._parties.get(carrier)
+        if party is None:
+            raise Rejected(Reason.STRANGER)
+        try:
+            RevocationList.read(capture.payload, party.anchor)
+        except BadRevocationList as why:
+            raise Rejected(Reason.MALFORMED) from why
 
     def _check(self, capture: Capture, envelope: Envelope, contents: _Contents, digest: bytes) -> None:
         """Hold a payload against what is declared.

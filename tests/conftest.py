@@ -13,6 +13,8 @@ OWN = Path(__file__).parents[1] / "docs" / "tutorial" / "own"
 for name in ("COLUMNS", "LINES", "FORCE_COLOR"):
     os.environ.pop(name, None)  # Rich reads them once, at the import of a command: a test says itself how wide it is
 
+os.environ["JAGA_AUTHORITY_PASSPHRASE"] = "correct horse battery staple"  # of every authority that a command makes
+
 
 @pytest.fixture
 def shared_data() -> Path:

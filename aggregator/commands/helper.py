@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -15,17 +16,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from rich.table import Table
 
+from aggregator.commands.authority import load_authority
 from aggregator.commands.terminal import DEFAULT_CONFIG, explained, moment, out
 from aggregator.commands.terminal import ConfigFile as CentralFile
 from aggregator.config import BadConfig, CentralConfig
+from aggregator.helper.anchor import HelperAnchor
 from aggregator.helper.config import HelperConfig
-from aggregator.helper.desk import key_digest
 from aggregator.helper.records import HelperRecords
 from aggregator.helper.service import HelperServer
 from privacy.boundary.broker import BrokerUrl
-from privacy.identity.authority import CertificateAuthority, Identity, request
+from privacy.identity.authority import Identity, request
 from privacy.identity.certificates import HELPER_PARTY, Certificate, Role, TrustAnchor, node_id_of
 from privacy.identity.keys import PrivateKeys
+from privacy.secure_sum.seeds import key_digest
 
 helper = typer.Typer(
     help="The second aggregator of secure sums, another organisation's. / Agregator kedua, milik organisasi lain.",
@@ -41,11 +44,15 @@ ConfigFile = Annotated[
         help="The helper's helper.toml. / Berkas helper.toml milik agregator kedua.",
     ),
 ]
+AGAIN = "none: approve it again, by certificate / setujui lagi dengan sertifikat"
 HELPER_CONFIG = Path("helper.toml")
 Parties = Annotated[list[str], typer.Argument(help="Nodes, as node-0123456789abcdef. / Nama node.")]
 PartiesOrFiles = Annotated[
     list[str],
-    typer.Argument(help="Nodes, as node-0123456789abcdef, or files with their certificates (party.pem). / Nama node."),
+    typer.Argument(
+        help="Files with certificates (party.pem), or node-0123456789abcdef=FINGERPRINT. / Sertifikat node, atau "
+        "node-0123456789abcdef=SIDIK_JARI."
+    ),
 ]
 
 
@@ -81,7 +88,7 @@ def enroll(
 ) -> None:
     """At the centre: sign the helper's request. / Di pusat: menandatangani permintaan agregator kedua."""
     with explained():
-        authority = CertificateAuthority.load(CentralConfig.load(config).authority)
+        authority = load_authority(CentralConfig.load(config).authority)
         try:
             pem = authority.sign(asked.read_bytes(), party=HELPER_PARTY, role=Role.HELPER)
         except OSError as why:
@@ -109,7 +116,8 @@ def run(config: ConfigFile = HELPER_CONFIG) -> None:
 def approve(parties: PartiesOrFiles, config: ConfigFile = HELPER_CONFIG) -> None:
     """Vouch for nodes that this organisation knows: only they are counted. / Menyetujui node yang dikenal.
 
-    By name, whichever key such a node counts with first is its key from then on; by certificate, it is that one's.
+    By certificate or by the fingerprint of its key (`jaga-node doctor` shows it), which field staff give to your
+    organisation themselves: the authority may be the leader's own, and could certify another key under a name.
     """
     with explained(), _helper(config) as (loaded, records):
         nodes = [_node(given, loaded) for given in parties]  # all of them first: one that is wrong changes nothing
@@ -133,7 +141,10 @@ def revoke(
     certificates: Annotated[list[Path], typer.Argument(help="crl.pem of the authority. / Berkas crl.pem.")],
     config: ConfigFile = HELPER_CONFIG,
 ) -> None:
-    """Take over the authority's list of revoked certificates; restart the helper then. / Mencabut sertifikat."""
+    """Believe certificates no longer that a list names, for good; restart the helper then. / Mencabut sertifikat.
+
+    What the federation publishes, the helper obeys by itself. This is for a list that nobody publishes.
+    """
     with explained(), _helper(config) as (loaded, records):
         anchor = _identity(loaded).anchor
         for file in certificates:
@@ -147,13 +158,27 @@ def revoke(
             out.print(f"[green]✓[/] {len(crl)} certificates are believed no longer. Restart the helper.")
 
 
+@helper.command("accept-old-records")
+def accept_old_records(config: ConfigFile = HELPER_CONFIG) -> None:
+    """Go on with records that were put back from a backup, if there are no newer ones. / Memakai catatan lama.
+
+    Every draw in them is forgotten, so that nothing of a round that was begun before is answered for again: runs that
+    were going on draw the groups of their round anew. Look at `helper list` then: whom you withdrew since the backup is
+    approved again.
+    """
+    with explained(), _helper(config) as (loaded, records):
+        records.forget_draws()
+        HelperAnchor(loaded.anchor).write(records)
+        out.print("[green]✓[/] These records count from now on. Check `helper list` / periksa `helper list`.")
+
+
 @helper.command("list")
 def list_nodes(config: ConfigFile = HELPER_CONFIG) -> None:
     """Approved nodes. / Daftar node yang disetujui."""
     with explained(), _helper(config) as (_, records):
         table = Table("party", "approved (UTC) / disetujui", "key / kunci")
         for party, approval in sorted(records.approved().items()):
-            table.add_row(party, moment(approval.at), "-" if approval.key is None else f"{approval.key.hex()[:16]}…")
+            table.add_row(party, moment(approval.at), AGAIN if approval.key is None else f"{approval.key.hex()[:16]}…")
         out.print(table)
 
 
@@ -181,17 +206,28 @@ def _certificate(file: Path, anchor: TrustAnchor) -> Certificate:
     return anchor.verify(loaded.public_bytes(serialization.Encoding.DER))
 
 
-def _node(given: str, loaded: HelperConfig) -> tuple[str, bytes | None]:
-    """A node by name, or by its certificate's file and then with the digest of its key."""
-    party, key = given, None
+def _node(given: str, loaded: HelperConfig) -> tuple[str, bytes]:
+    """A node and the digest of its key, from its certificate's file or from NAME=FINGERPRINT."""
     if Path(given).is_file():
         certificate = _certificate(Path(given), _identity(loaded).anchor)
-        party, key = certificate.party, key_digest(certificate)
+        if certificate.role is not Role.NODE:
+            raise BadConfig(f"{given} is of a {certificate.role}, and nodes alone are counted")
+        return certificate.party, key_digest(certificate)
+    party, _, fingerprint = given.partition("=")
     try:
         node_id_of(party)
     except ValueError as why:
-        raise BadConfig(f"{why}: write node- and 16 digits, as `jaga-central nodes list` shows it") from why
-    return party, key
+        raise BadConfig(
+            f"{why}: give the node's party.pem, or node- and 16 digits, as `jaga-central nodes list` shows it, with "
+            "=FINGERPRINT"
+        ) from why
+    if re.fullmatch("[0-9a-f]{64}", fingerprint) is None:
+        raise BadConfig(
+            f"{given}: a name alone is not approved, for the authority could certify another key under it. Give its "
+            f"certificate (party.pem), or {party}=FINGERPRINT with the 64 digits that `jaga-node doctor` shows there / "
+            "nama saja tidak cukup: berikan party.pem atau sidik jari kuncinya"
+        )
+    return party, bytes.fromhex(fingerprint)
 
 
 def _identity(loaded: HelperConfig) -> Identity:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from aggregator.commands.authority import load_authority
 from aggregator.commands.terminal import DEFAULT_CONFIG, explained, moment, out
 from aggregator.commands.terminal import ConfigFile as CentralFile
 from aggregator.config import BadConfig, CentralConfig
@@ -22,7 +23,7 @@ from aggregator.keys.exports import exporter_of, make_export_key
 from aggregator.keys.limits import DAY_S
 from aggregator.keys.records import KeyRecords
 from aggregator.keys.service import KeyServer
-from privacy.identity.authority import CertificateAuthority, Identity
+from privacy.identity.authority import Identity
 from privacy.identity.certificates import HEALTH_PARTY, Role, node_id_of
 
 keys = typer.Typer(
@@ -58,7 +59,7 @@ def init(
         if file.exists():
             raise BadConfig(f"{file} is there already: choose another folder, or remove it first")
         loaded = CentralConfig.load(central)
-        CertificateAuthority.load(loaded.authority).enrol(HEALTH_PARTY, Role.HEALTH).save(folder / HEALTH_PARTY)
+        load_authority(loaded.authority).enrol(HEALTH_PARTY, Role.HEALTH).save(folder / HEALTH_PARTY)
         make_export_key(folder / EXPORT_KEY, folder / EXPORT_PUBLIC, KEY_ID, KEY_VERSION)
         file.write_text(f'broker = "{loaded.broker}"\n\n[clinics]\n# node-0123456789abcdef = "ID-JK"\n', "utf-8")
         KeyRecords(HealthConfig.load(file).records).close()

@@ -16,6 +16,7 @@ from rich import box
 from rich.table import Table
 
 from aggregator.claim import RunClaim
+from aggregator.commands.revocations import warn_if_it_runs_out
 from aggregator.commands.terminal import DEFAULT_CONFIG, ConfigFile, err, explained, moment, out
 from aggregator.config import CentralConfig, LoadedRun, RunFile, SecureSumTable
 from aggregator.coordinator import Coordinator
@@ -26,7 +27,9 @@ from aggregator.records.database import Records
 from aggregator.records.history import History, PartEntry
 from aggregator.records.models import Models
 from aggregator.records.nodes import Nodes
+from aggregator.records.revocations import stored_revocations
 from aggregator.records.runs import Journal
+from aggregator.records.schema import RevocationListRow
 from aggregator.records.sums import SumBook
 from aggregator.strategies.registry import make, parameters
 from aggregator.strategies.secure_sum import SecureSum, SumSettings
@@ -37,6 +40,7 @@ from privacy.secure_sum.exchange import Part
 
 log = structlog.get_logger()
 
+DAY_S = 86400.0
 CONNECT_S = 30.0
 
 runs = typer.Typer(help="Runs, past and present. / Semua pelatihan.", no_args_is_help=True)
@@ -64,6 +68,7 @@ def run(
         quieten()
         loaded = LoadedRun.read(run_file)
         central = CentralConfig.load(config)
+        warn_if_it_runs_out(central)
         records = Records(central.records)
         try:
             _run(loaded, central, records, _tell_json if events is Events.JSON else _tell_text)
@@ -77,7 +82,11 @@ def _run(loaded: LoadedRun, central: CentralConfig, records: Records, tell: Call
     run_id = loaded.run_id(identity.certificate.federation)
     strategy = make(file.strategy.name, _options(file), streaming=file.strategy.streaming, rounds=file.run.rounds)
     model = Models(records).find(file.run.model).sha256
-    with RunClaim(identity, url, run_id, credentials=central.credentials, connect_s=CONNECT_S) as claim:
+    revocations = stored_revocations(identity.anchor, records, RevocationListRow)
+    credentials = central.credentials
+    with RunClaim(
+        identity, url, run_id, credentials=credentials, connect_s=CONNECT_S, revocations=revocations
+    ) as claim:
         journal = Journal.take(
             records,
             run_id,
@@ -91,20 +100,23 @@ def _run(loaded: LoadedRun, central: CentralConfig, records: Records, tell: Call
             identity,
             url,
             run_id,
-            credentials=central.credentials,
+            credentials=credentials,
             encoding=file.wire.encoding,
             ttl_s=file.ttl_s,
+            revocations=revocations,
+            revocation_file=central.revocations,
         )
         if (table := file.secure_sum) is not None:
             line = grid.helper_line(table.helper, table.deadline_s)
-            strategy = SecureSum(strategy, _sum_settings(table), line, SumBook(journal))
+            strategy = SecureSum(strategy, _sum_settings(table, file.ttl_s), line, SumBook(journal))
         with grid:
             grid.wait_connected(CONNECT_S)
             Coordinator(file, grid, strategy, journal, still_ours=claim.check, on_event=tell).run()
 
 
-def _sum_settings(table: SecureSumTable) -> SumSettings:
-    return SumSettings(**table.model_dump(exclude={"deadline_s"}))
+def _sum_settings(table: SecureSumTable, ttl_s: float) -> SumSettings:
+    """Seeds count a day longer than tasks live and the helper is waited for, so that a stopped run can go on."""
+    return SumSettings(**table.model_dump(exclude={"deadline_s"}), lifetime_s=ttl_s + table.deadline_s + DAY_S)
 
 
 def _without_revoked(identity: Identity, records: Records) -> Identity:

@@ -10,14 +10,18 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aggregator.config import BadConfig, beside, in_one_line
-from aggregator.helper.desk import LEAST_COHORT
+from aggregator.helper.desk import LEAST_COHORT, QUORUM
 
 
 class HelperConfig(BaseSettings):
     """The helper's process; paths are relative to the file's own folder.
 
     Attributes:
+        revocations: file with the authority's list of revoked certificates, if this organisation copies one here. What
+            the leader carries is heard without it.
         min_cohort: fewest nodes that it answers for, whatever the leader asks.
+        quorum: share of the nodes drawn into a group that its sum has at least.
+        anchor: notes where the records end; keep it out of the backup of the records.
     """
 
     model_config = SettingsConfigDict(env_prefix="JAGA_HELPER_", extra="forbid", frozen=True)
@@ -25,7 +29,10 @@ class HelperConfig(BaseSettings):
     broker: str = "mqtts://localhost:8883"
     records: str = "sqlite:///helper.db"
     credentials: Path = Path("credentials")
+    revocations: Path = Path("revocations.pem")
+    anchor: Path = Path("helper.anchor")
     min_cohort: Annotated[int, Field(ge=LEAST_COHORT)] = 3
+    quorum: Annotated[float, Field(ge=0, le=1)] = QUORUM
 
     @classmethod
     def settings_customise_sources(
@@ -56,5 +63,10 @@ class HelperConfig(BaseSettings):
             raise BadConfig(f"{path}: {in_one_line(why)}") from why
         folder = path.resolve().parent
         return config.model_copy(
-            update={"credentials": folder / config.credentials, "records": beside(folder, config.records)}
+            update={
+                "credentials": folder / config.credentials,
+                "revocations": folder / config.revocations,
+                "records": beside(folder, config.records),
+                "anchor": folder / config.anchor,
+            }
         )

@@ -18,10 +18,13 @@ from dataclasses import replace
 
 import structlog
 
+from aggregator.helper.anchor import HelperAnchor
 from aggregator.helper.config import HelperConfig
 from aggregator.helper.desk import HelperDesk
-from aggregator.helper.records import HelperRecords
+from aggregator.helper.records import HelperRecords, RevocationListRow
 from aggregator.records.database import RecordsError
+from aggregator.records.revocations import stored_revocations
+from aggregator.revocations import ListCarrier
 from privacy.boundary import topics
 from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
@@ -31,7 +34,7 @@ from privacy.boundary.messages import MESSAGE_ID_BYTES, Header, Kind
 from privacy.boundary.wire import Connection, Delivery, PublicationRefused
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate
-from privacy.secure_sum.exchange import SumRefusal, SumRequest, SumShare
+from privacy.secure_sum.exchange import DrawRequest, DrawShare, SumRefusal, SumRequest, SumShare
 from privacy.version import SOFTWARE
 
 log = structlog.get_logger()
@@ -45,19 +48,33 @@ GOODBYE_S = 5.0
 
 
 class HelperServer:
-    """See the module."""
+    """See the module.
+
+    Raises:
+        HelperRolledBack: the records are an old copy of themselves.
+    """
 
     def __init__(self, config: HelperConfig, identity: Identity, records: HelperRecords) -> None:
         self.turned_away: Counter[Reason] = Counter()
         self._identity = identity
         self._records = records
-        self._directory = Directory(replace(identity, anchor=replace(identity.anchor, revoked=records.revoked())))
+        revocations = stored_revocations(identity.anchor, records, RevocationListRow)
+        believing = replace(identity, anchor=replace(identity.anchor, revoked=records.revoked()))
+        self._directory = Directory(believing, revocations)
+        anchor = HelperAnchor(config.anchor)
+        anchor.check(records)
         self._desk = HelperDesk(
-            identity.keys, identity.certificate.federation, records, self._certificate_of, config.min_cohort
+            identity.keys,
+            identity.certificate.federation,
+            records,
+            self._certificate_of,
+            config.min_cohort,
+            anchor=anchor,
+            quorum=config.quorum,
         )
         self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
         self._stopping = threading.Event()
-        self._asked: queue.Queue[tuple[Header, SumRequest]] = queue.Queue(WAITING_REQUESTS)
+        self._asked: queue.Queue[tuple[Header, SumRequest | DrawRequest]] = queue.Queue(WAITING_REQUESTS)
         self._in_line: set[bytes] = set()
         self._settled_at = 0.0
         url = BrokerUrl.parse(config.broker)
@@ -68,12 +85,15 @@ class HelperServer:
             will=presence(identity, self._session, online=False, software=SOFTWARE),
             on_connected=self._connected,
         )
+        self._carrier = ListCarrier(identity.anchor, revocations, self._connection, identity.party, config.revocations)
 
     def run(self) -> None:
         """Answer until `stop`."""
+        self._carrier.subscribe()
         self._connection.subscribe(topics.ALL_PRESENCE, self._presence)
         self._connection.subscribe(topics.sum_request(self._identity.party), self._request)
         self._connection.start()
+        self._carrier.keep_looking()
         try:
             while not self._stopping.is_set():
                 try:
@@ -88,9 +108,9 @@ class HelperServer:
         """End `run` after the request in hand; from any thread or a signal handler."""
         self._stopping.set()
 
-    def _answer(self, header: Header, request: SumRequest) -> None:
+    def _answer(self, header: Header, request: SumRequest | DrawRequest) -> None:
         try:
-            share = self._desk.answer(header.run_id, request)
+            share = self._share(header, request)
             if share.refusal is SumRefusal.UNKNOWN and time.monotonic() < self._settled_at:
                 log.info("nodes have yet to present themselves; the leader asks again", nodes=share.because_of)
             else:
@@ -100,7 +120,12 @@ class HelperServer:
         finally:
             self._in_line.discard(header.message_id)
 
-    def _send(self, asked: Header, share: SumShare) -> None:
+    def _share(self, header: Header, request: SumRequest | DrawRequest) -> SumShare | DrawShare:
+        if isinstance(request, DrawRequest):
+            return self._desk.draw(header.run_id, request)
+        return self._desk.answer(header.run_id, request)
+
+    def _send(self, asked: Header, share: SumShare | DrawShare) -> None:
         now = time.time()
         header = Header(
             Kind.SHARE,
@@ -125,6 +150,7 @@ class HelperServer:
             return None
 
     def _close(self) -> None:
+        self._carrier.stop()
         if self._connection.connected:
             gone = presence(self._identity, self._session, online=False, software=SOFTWARE)
             try:
@@ -139,6 +165,7 @@ class HelperServer:
         self._settled_at = time.monotonic() + SETTLE_S
         here = presence(self._identity, self._session, online=True, software=SOFTWARE)
         self._connection.publish(here.topic, here.payload, retain=True)
+        self._carrier.connected()
         log.info("connected", broker=str(self._connection.url))
 
     def _presence(self, delivery: Delivery) -> None:
@@ -155,7 +182,7 @@ class HelperServer:
         except Rejected as why:
             self._turn_away(delivery.topic, why)
             return
-        if not isinstance(body, SumRequest) or header.message_id in self._in_line:
+        if not isinstance(body, SumRequest | DrawRequest) or header.message_id in self._in_line:
             return
         try:
             self._asked.put_nowait((header, body))

@@ -24,6 +24,7 @@ from aggregator.keys.config import HealthConfig
 from aggregator.keys.exports import Exporter
 from aggregator.keys.limits import CaseRefusal, CaseRefused
 from aggregator.keys.records import KEPT_S, KeyRecords, StoredExport
+from aggregator.revocations import ListCarrier
 from privacy.boundary import topics
 from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
@@ -33,6 +34,7 @@ from privacy.boundary.messages import MESSAGE_ID_BYTES, Case
 from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.authority import Identity
 from privacy.identity.keys import write_private
+from privacy.identity.revocation import RevocationList, Revocations
 from privacy.version import SOFTWARE
 
 log = structlog.get_logger()
@@ -42,7 +44,7 @@ SESSION_S = 7 * 86400
 TICK_S = 1.0
 FORGET_EVERY_S = 3600.0
 GOODBYE_S = 5.0
-CLIENT_ID_FILE = "mqtt-client-id"
+CLIENT_ID_FILE, LIST_FILE = "mqtt-client-id", "revocations.der"
 
 
 class KeyServer:
@@ -68,7 +70,9 @@ class KeyServer:
         self._records = records
         self._exporter = exporter
         self._clock = clock
-        self._directory = Directory(identity)
+        self._list_file = config.credentials / LIST_FILE
+        revocations = Revocations(identity.anchor, kept=_read(self._list_file), keep=self._keep_list)
+        self._directory = Directory(identity, revocations)
         self._session = secrets.token_bytes(MESSAGE_ID_BYTES)
         self._stopping = threading.Event()
         self._forget_at = 0.0
@@ -81,9 +85,11 @@ class KeyServer:
             session_expiry_s=SESSION_S,
             on_connected=self._connected,
         )
+        self._carrier = ListCarrier(identity.anchor, revocations, self._connection, None)
 
     def start(self) -> None:
         """Begin to connect, in the background."""
+        self._carrier.subscribe()
         self._connection.subscribe(topics.ALL_PRESENCE, self._presence)
         self._connection.subscribe(topics.ALL_CASES, self._case)
         self._connection.start()
@@ -169,6 +175,9 @@ class KeyServer:
             self._connection.publish(topics.keys(export.region, export.batch), b"", retain=True)
             log.info("export past its time taken back", region=export.region, batch=export.batch)
 
+    def _keep_list(self, newest: RevocationList) -> None:
+        write_private(self._list_file, newest.der)
+
     # --- on the network's thread -------------------------------------------------------------------------------------
 
     def _connected(self) -> None:
@@ -224,6 +233,10 @@ class KeyServer:
     def _turn_away(self, topic: str, reason: str, detail: str) -> None:
         self.turned_away[reason] += 1
         log.warning("message turned away", topic=topic, reason=detail, of_this_kind=self.turned_away[reason])
+
+
+def _read(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None
 
 
 def _client_id(credentials: Path, party: str) -> str:

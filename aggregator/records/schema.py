@@ -14,12 +14,14 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from privacy.secure_sum.exchange import Part
 
-VERSION, ADDED_TO_SINCE = 2, 1
-"""Raised whenever a table changes; records of another version are refused. Since the second one tables were only added:
+VERSION, ADDED_TO_SINCE = 3, 1
+"""Raised whenever a table changes; records of another version are refused. Since the first one tables were only added:
 such records get the new ones."""
 
 NAME_LENGTH = 64
 HEX_SHA256 = 64
+NUMBER_DIGITS = 40
+"""A CRL number has 20 bytes at most (RFC 5280)."""
 
 
 class UInt64(TypeDecorator[int]):
@@ -76,6 +78,21 @@ class SchemaRow(Base):
     __tablename__ = "jaga_schema"
 
     version: Mapped[int] = mapped_column(primary_key=True)
+
+
+class RevocationListColumns:
+    """The authority's newest list of revoked certificates; one row. The helper's records have this table, too."""
+
+    place: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(String(NUMBER_DIGITS))
+    """In hex."""
+    der: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class RevocationListRow(RevocationListColumns, Base):
+    """The newest list that the centre has seen."""
+
+    __tablename__ = "revocation_list"
 
 
 class NodeRow(Base):
@@ -177,3 +194,20 @@ class SumRow(Base):
     place: Mapped[int] = mapped_column(primary_key=True)
     nodes: Mapped[list[str]] = mapped_column(JSON)
     """As hex."""
+
+
+class DrawRow(Base):
+    """The draw of a round's groups, written down before the helper is asked and again before a node is."""
+
+    __tablename__ = "draws"
+
+    run_id: Mapped[int] = mapped_column(UInt64, ForeignKey("runs.run_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    part: Mapped[Part] = mapped_column(String(16), primary_key=True)
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    nodes: Mapped[list[str]] = mapped_column(JSON)
+    """As hex."""
+    group_size: Mapped[int] = mapped_column()
+    min_cohort: Mapped[int] = mapped_column()
+    draw: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The helper's part, as it came; None until then."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,61 +14,22 @@ from numpy.typing import NDArray
 
 from privacy.boundary.arrays import NUMPY, BadArrays, array_view
 from privacy.boundary.flower import array_records, config_records
+from privacy.secure_sum.draw import merged
 from privacy.secure_sum.exchange import SealedSeed
 from privacy.secure_sum.fixed_point import WIDTHS, Ring
 from privacy.secure_sum.sums import ShareMismatch, ShareSum, SumFull
 from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, SumTerms
 from privacy.secure_sum.vector import SCALAR_BITS, Vector
 
-MOST_OF_A_GROUP = 4000
-"""Sealed seeds of so many nodes are 5 MB, which every broker takes in one message."""
 MOST_KINDS = 4
 """So many different lists of metrics are summed apart in one group: nobody can make the leader's memory grow."""
-
-
-def spread(nodes: Sequence[int], size: int) -> dict[int, int]:
-    """The group of each node, where groups are of `size` nodes or a few more.
-
-    Args:
-        nodes: in the random order in which they are dealt out.
-    """
-    count = max(1, len(nodes) // size) if len(nodes) > size else 1
-    count = max(count, -(-len(nodes) // MOST_OF_A_GROUP))
-    return {node: place % count for place, node in enumerate(nodes)}
-
-
-def merged(sizes: Mapping[int, int], least: int, kinds: Mapping[int, object] | None = None) -> dict[int, int]:
-    """Into which group each one goes that is too small, the smallest first; itself where it is large enough.
-
-    A group that finds none of its kind is lost, and not in the result.
-
-    Args:
-        sizes: nodes of each group.
-        kinds: groups of different kinds do not go together.
-    """
-    ready = sorted(sizes, key=lambda number: sizes[number])
-    now, moved = dict(sizes), dict[int, int | None]()
-    while ready and now[ready[0]] < least:
-        small = ready.pop(0)
-        moved[small] = other = next((one for one in ready if kinds is None or kinds[one] == kinds[small]), None)
-        if other is not None:
-            now[other] += now[small]
-            ready.sort(key=lambda number: now[number])
-    into: dict[int, int] = {}
-    for number in sizes:
-        target: int | None = number
-        while target in moved:
-            target = moved[target]
-        if target is not None:
-            into[number] = target
-    return into
 
 
 class BadShare(ValueError):
     """A reply that cannot be added; the message says why."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Group:
     """A running sum of nodes whose metrics have the same names.
 
@@ -91,14 +53,13 @@ class Groups:
     Args:
         terms: what each node was asked, by node id.
         elements: length of the vector of arrays.
-        closed: the sets of nodes that the helper was asked for before; none where it was not.
+        present: the nodes whose replies the helper was asked for before; None if it was not.
     """
 
-    def __init__(self, terms: Mapping[int, SumTerms], elements: int, closed: Sequence[Iterable[int]]) -> None:
+    def __init__(self, terms: Mapping[int, SumTerms], elements: int, present: Iterable[int] | None = None) -> None:
         self._terms = terms
         self._elements = elements
-        self._place = {node: place for place, nodes in enumerate(closed) for node in nodes}
-        self._closed = [frozenset(nodes) for nodes in closed]
+        self._present = None if present is None else frozenset(present)
         self._groups: dict[tuple[int, tuple[str, ...]], Group] = {}
         self._added: set[int] = set()
 
@@ -112,13 +73,12 @@ class Groups:
         terms = self._terms.get(node)
         if terms is None:
             raise BadShare("this node was not asked for a share")
-        if self._closed and node not in self._place:
+        if self._present is not None and node not in self._present:
             raise BadShare("the helper was asked for the sum before this reply came")
         share, metrics, seed = _read(reply, terms)
         if len(share.elements) != self._elements:
             raise BadShare(f"its share has {len(share.elements)} elements, the model {self._elements}")
-        number = self._place.get(node, terms.group)
-        group = self._group(number, metrics, terms)
+        group = self._group(terms.group, metrics, terms)
         if node in self._added:
             raise BadShare("a share of this node was added before")
         try:
@@ -131,31 +91,36 @@ class Groups:
     def close(self, least: int) -> tuple[list[Group], list[Group]]:
         """The groups that the helper is to be asked for, and those that are lost.
 
-        Where it was asked before, those are the very same sets, as far as all of a set came again. Otherwise groups
-        with fewer than `least` nodes go into others.
+        Nodes whose metrics are not the most usual ones are in none. Groups with fewer than `least` nodes go into others
+        (`draw.merged`). If the helper was asked before, the nodes of then count, and a group of which one did not come
+        again is lost.
         """
-        largest: dict[int, Group] = {}
-        lost: list[Group] = []
-        for (number, _), group in self._groups.items():
-            held = largest.get(number)
-            if held is not None and len(held.seeds) >= len(group.seeds):
+        count: Counter[tuple[str, ...]] = Counter()
+        for (_, metrics), group in self._groups.items():
+            count[metrics] += len(group.seeds)
+        usual = count.most_common(1)[0][0] if count else ()
+        kept = {number: group for (number, metrics), group in self._groups.items() if metrics == usual}
+        lost = [group for (_, metrics), group in self._groups.items() if metrics != usual]
+        present = self._present if self._present is not None else {n for group in kept.values() for n in group.seeds}
+        of_group: dict[int, set[int]] = {}
+        for node in present:
+            if node in self._terms:
+                of_group.setdefault(self._terms[node].group, set()).add(node)
+        into = merged({number: len(nodes) for number, nodes in of_group.items()}, least)
+        wanted: dict[int, set[int]] = {}
+        for number, target in into.items():
+            wanted.setdefault(target, set()).update(of_group[number])
+        ready: dict[int, Group] = {}
+        for number, group in kept.items():
+            found = into.get(number)
+            if found is None:
                 lost.append(group)
-                continue
-            if held is not None:
-                lost.append(held)
-            largest[number] = group
-        if self._closed:
-            whole = {n: group for n, group in largest.items() if group.seeds.keys() == self._closed[n]}
-            return list(whole.values()), lost + [group for n, group in largest.items() if n not in whole]
-        sizes = {number: len(group.seeds) for number, group in largest.items()}
-        into = merged(sizes, least, {number: group.metrics for number, group in largest.items()})
-        for number, group in largest.items():
-            target = into.get(number)
-            if target is None:
-                lost.append(group)
-            elif target != number:
-                largest[target].merge(group)
-        return [largest[number] for number, target in into.items() if number == target], lost
+            elif found in ready:
+                ready[found].merge(group)
+            else:
+                ready[found] = group
+        whole = [group for number, group in sorted(ready.items()) if group.seeds.keys() == wanted[number]]
+        return whole, lost + [group for group in ready.values() if group not in whole]
 
     def _group(self, number: int, metrics: tuple[str, ...], terms: SumTerms) -> Group:
         key = number, metrics

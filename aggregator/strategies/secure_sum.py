@@ -1,6 +1,6 @@
 """A strategy around a strategy: it aggregates what two aggregators together know, which is sums over groups of nodes.
 
-    configure   nodes are put into groups at random; each task says which, and how to code its reply
+    configure   nodes are put into groups by a draw with the helper; each task says which, and how to code its reply
     aggregate   masked shares are added up as they come; the helper is asked once for each group's masks;
                 what comes out, the groups' means, is what the wrapped strategy is given in the place of replies
 
@@ -11,7 +11,7 @@ update is ever seen. Groups are drawn anew for every round.
 
 from __future__ import annotations
 
-import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -24,26 +24,40 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from aggregator.cohort import CohortTooSmall
-from aggregator.strategies.groups import MOST_OF_A_GROUP, BadShare, Group, Groups, spread
+from aggregator.records.drawing import Drawing
+from aggregator.strategies.draws import DrawBook, DrawHelper, Draws, MemoryBook, NotApproved, absent_of
+from aggregator.strategies.groups import BadShare, Group, Groups
 from aggregator.strategies.streaming import Streaming, innermost
 from privacy.boundary.arrays import array_view
 from privacy.boundary.assignment import assignment_of
 from privacy.boundary.flower import config_records, with_content
 from privacy.identity.certificates import node_id_of, node_party
+from privacy.secure_sum.draw import MOST_OF_A_GROUP
 from privacy.secure_sum.exchange import Part, SumRefusal, SumRequest, SumShare
 from privacy.secure_sum.fixed_point import WIDTHS
 from privacy.secure_sum.sums import ShareMismatch
-from privacy.secure_sum.terms import TERMS, SumTerms
+from privacy.secure_sum.terms import TERMS, WEIGHTED_BY, SumTerms
 from privacy.secure_sum.vector import SCALAR_BITS, ImpossibleSum, Plan, Vector, check_weight, mean
 
 log = structlog.get_logger()
 
-BARRED_FOR = frozenset(SumRefusal) - {SumRefusal.TOO_FEW, SumRefusal.COUNTED, SumRefusal.MALFORMED}
+BARRED_FOR = frozenset(
+    {
+        SumRefusal.NOT_APPROVED,
+        SumRefusal.OTHER_KEY,
+        SumRefusal.UNKNOWN,
+        SumRefusal.BAD_SEED,
+        SumRefusal.SEED_USED,
+        SumRefusal.SMALL_COHORT,
+        SumRefusal.UNEVEN,
+        SumRefusal.OTHER_GROUP,
+    }
+)
 """Refusals that are about single nodes: they are left out of the run's next rounds, until it is started again."""
 ARRAYS, METRICS = "arrays", "metrics"
 
 
-class SumHelper(Protocol):
+class SumHelper(DrawHelper, Protocol):
     """The second aggregator, as the leader sees it."""
 
     def ask(self, request: SumRequest) -> SumShare:
@@ -55,7 +69,7 @@ class SumHelper(Protocol):
         ...
 
 
-class Closings(Protocol):
+class Closings(DrawBook, Protocol):
     """Where it is written down for which sets the helper was asked (`records.sums.SumBook`)."""
 
     def closed(self, number: int, part: Part, /) -> Sequence[Sequence[int]]: ...
@@ -65,7 +79,11 @@ class Closings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SumSettings:
-    """How a run is summed; see `aggregator.config.SecureSumTable`."""
+    """How a run is summed; see `aggregator.config.SecureSumTable`.
+
+    Attributes:
+        lifetime_s: for how long the seeds of one sum are to count: longer than tasks live and the helper is waited for.
+    """
 
     helper: str
     bound: float
@@ -74,6 +92,7 @@ class SumSettings:
     group_size: int | None = None
     weight_bound: float = 1.0
     metric_bound: float = 1e6
+    lifetime_s: float = 3 * 86400.0
 
     def __post_init__(self) -> None:
         if self.min_cohort < 2:
@@ -122,7 +141,7 @@ class SecureSum(Strategy):
     """
 
     not_state: ClassVar[frozenset[str]] = frozenset(
-        {"settings", "on_group", "_helper", "_book", "_base", "_terms", "_assignment", "_barred"}
+        {"settings", "on_group", "_helper", "_book", "_draws", "_base", "_terms", "_assignment", "_barred"}
     )
     """What `state.snapshot` leaves out: it belongs to a round or to this process."""
 
@@ -140,6 +159,7 @@ class SecureSum(Strategy):
         self.on_group = on_group
         self._helper = helper
         self._book = book
+        self._draws = Draws(helper, MemoryBook() if book is None else book, settings.lifetime_s)
         self._base: dict[str, NDArray[np.floating]] = {}
         self._terms: dict[int, SumTerms] = {}
         self._assignment = b""
@@ -177,6 +197,18 @@ class SecureSum(Strategy):
             message.metadata.dst_node_id: SumTerms.of(config_records(message.content)[TERMS]) for message in messages
         }
 
+    def renewed(self, number: int, part: Part, messages: Sequence[Message]) -> list[Message] | None:
+        """The tasks with the terms of a new draw, if the time of the one that they name is over; None if it is not.
+
+        Raises:
+            CohortTooSmall: the helper draws nothing for them.
+        """
+        old = [SumTerms.of(config_records(message.content)[TERMS]) for message in messages]
+        if all(terms.draw.expires_at > time.time() for terms in old):
+            return None
+        log.warning("the time of a round is over; its groups are drawn anew", round=number, part=part.value)
+        return self._drawn(messages, number, part)
+
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
@@ -204,23 +236,55 @@ class SecureSum(Strategy):
                 f"a secure sum is over at least {least} nodes, and {len(asked)} would take part in round {number}; "
                 f"left out because of what the helper said: {left_out}. Start the run again when this is settled"
             )
-        plan, weighted_by = self.settings.plan(len(asked)), str(getattr(innermost(self.inner), "weighted_by_key", ""))
-        groups = self._assign([message.metadata.dst_node_id for message in asked])
-        ready = []
-        for message in asked:
-            group = groups[message.metadata.dst_node_id]
-            terms = SumTerms(plan, self.settings.helper, number, part, group, weighted_by or "num-examples")
-            content = RecordDict({**dict(message.content.items()), TERMS: ConfigRecord({**terms.fields()})})
-            ready.append(with_content(message, content))
+        weighted_by = str(getattr(innermost(self.inner), "weighted_by_key", "")) or WEIGHTED_BY
+        if weighted_by != WEIGHTED_BY:
+            raise UnevenTasks(
+                f"{type(innermost(self.inner)).__name__} weighs replies by {weighted_by!r}: nodes let themselves be "
+                f"weighed by {WEIGHTED_BY!r} alone under a secure sum"
+            )
+        ready = self._drawn(asked, number, part)
         self.asked(ready)
         return ready
 
-    def _assign(self, nodes: Sequence[int]) -> dict[int, int]:
-        """A group for each node, at random: nobody can choose whom it is summed with."""
-        size = self.settings.group_size
+    def _drawn(self, messages: Iterable[Message], number: int, part: Part) -> list[Message]:
+        """The tasks with terms: each says the group that was drawn for its node. Nodes that were not drawn get none."""
+        messages, drawing = list(messages), self._drawing(messages, number, part)
+        groups = drawing.groups(self._helper.sum_name(number, part))
+        plan, draw, ready = self.settings.plan(len(drawing.nodes)), drawing.draw, list[Message]()
+        if draw is None:
+            raise TypeError("a draw without the helper's part")
+        for message in messages:
+            group = groups.get(message.metadata.dst_node_id)
+            if group is None:
+                continue
+            terms = SumTerms(plan, self.settings.helper, number, part, group, WEIGHTED_BY, draw)
+            content = RecordDict({**dict(message.content.items()), TERMS: ConfigRecord({**terms.fields()})})
+            ready.append(with_content(message, content))
+        if len(ready) < self.settings.min_cohort:
+            raise CohortTooSmall(
+                f"the groups of round {number} ({part}) were drawn over {len(groups)} nodes, of which {len(ready)} are "
+                f"here: at least {self.settings.min_cohort} are needed. Start the run again when the others are back"
+            )
+        return ready
+
+    def _drawing(self, messages: Iterable[Message], number: int, part: Part) -> Drawing:
+        size, least = self.settings.group_size, self.settings.min_cohort
         if size is None:
-            size = MOST_OF_A_GROUP if isinstance(self.inner, Streaming) else self.settings.min_cohort
-        return spread(random.SystemRandom().sample(nodes, len(nodes)), size)
+            size = MOST_OF_A_GROUP if isinstance(self.inner, Streaming) else least
+        nodes = {message.metadata.dst_node_id for message in messages}
+        while True:
+            try:
+                return self._draws.of(number, part, nodes - self._barred, size, least)
+            except NotApproved as why:
+                self._barred.update(why.nodes)
+                left_out = tuple(sorted(why.nodes))
+                self._lose(GroupTold(part, left_out, SumRefusal.NOT_APPROVED.value, left_out))
+                if len(nodes - self._barred) < least:
+                    raise CohortTooSmall(
+                        f"a secure sum is over at least {least} nodes, and the helper's organisation has approved "
+                        f"{len(nodes - self._barred)} of {len(nodes)}; not approved: {why}. It runs `jaga-central "
+                        "helper approve` for them; start the run again then"
+                    ) from why
 
     # --- after -------------------------------------------------------------------------------------------------------
 
@@ -230,8 +294,9 @@ class SecureSum(Strategy):
         """What the inner strategy is given: stand-ins for the groups' replies, and the replies of those that failed."""
         written = [] if self._book is None else self._book.closed(number, part)
         # A set that the helper refused because of nodes may be asked for without them: it counted nobody of it.
-        closed, barred = [set(nodes) - self._barred for nodes in written], len(self._barred)
-        groups, failures = Groups(self._terms, elements, closed), list[Message]()
+        present = {node for nodes in written for node in nodes} - self._barred if written else None
+        barred = len(self._barred)
+        groups, failures = Groups(self._terms, elements, present), list[Message]()
         first: Message | None = None
         for reply in replies:
             if reply.has_error():
@@ -256,7 +321,11 @@ class SecureSum(Strategy):
         if not written and self._book is not None:
             self._book.close(number, part, [list(group.seeds) for group in ready])
         terms = next(iter(self._terms.values()))
-        totals = [total for group in ready if (total := self._ask(group, number, part, terms.plan)) is not None]
+        if present is None:
+            present = {node for group in ready for node in group.seeds}
+        totals = [
+            total for group in ready if (total := self._ask(group, number, part, terms.plan, present)) is not None
+        ]
         if not totals:
             raise (NodesBarred if len(self._barred) > barred else CohortTooSmall)(
                 f"no group of round {number} ({part}) could be summed: {len(lost)} came out too small, "
@@ -267,10 +336,13 @@ class SecureSum(Strategy):
         stand_ins = (self._stand_in(first, total, terms, part) for total in totals)
         return [message for message in stand_ins if message is not None], failures
 
-    def _ask(self, group: Group, number: int, part: Part, plan: Plan) -> _Total | None:
+    def _ask(self, group: Group, number: int, part: Part, plan: Plan, present: set[int]) -> _Total | None:
         """The sum of a group, with the helper's half; None where it refuses, or its answer is none."""
         total, nodes = group.total, tuple(group.seeds)
         seeds = {node_party(node): seed for node, seed in sorted(group.seeds.items())}
+        drawing = self._draws.book.drawing(number, part)
+        if drawing is None:
+            raise CohortTooSmall(f"the draw of round {number} ({part}) is not in the records")
         share = self._helper.ask(
             SumRequest(
                 number,
@@ -280,6 +352,8 @@ class SecureSum(Strategy):
                 len(total.elements),
                 len(total.scalars),
                 seeds,
+                drawing.secret,
+                absent_of(drawing, present),
             )
         )
         if share.refusal is not None:

@@ -33,6 +33,7 @@ from edge.store.database import Database
 from edge.store.health import Health
 from edge.store.slots import WINDOW_S
 from edge.store.tags import Tags
+from edge.store.trusted_clock import TrustedClock
 
 WRONG_USAGE = 2
 RADIOS = ("bluepy", "bleak")
@@ -65,7 +66,7 @@ def walk(loaded: NodeConfig, tag: str | None, adapter: str | None, seconds: floa
             walked = KnownTag(label, known[label])
             steps = list(_steps(ear, walked, adapters.index(chosen), seconds))
         session = finished(chosen, walked, started, steps, NEAR_M)
-        Calibrations(store).add(session)
+        Calibrations(store).add(session, TrustedClock(store).look())
         _conclude(store, session)
     except (NothingLeft, TooFewSteps, RadioError) as why:
         fail(WRONG_USAGE, why)

@@ -25,6 +25,7 @@ from edge.keys.sources import (
 from edge.keys.wrapped import StoreKeys, WrappedKey
 from edge.store.anchor import Anchor
 from edge.store.database import Database
+from edge.store.trusted_clock import TrustedClock
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary.audit import AuditLog
 
@@ -131,7 +132,9 @@ def accept_old_store(
         key = loaded.store_key()
         connection = Database(loaded.store.path, key).connect()
         AuditLog(connection)
-        PrivacyLedger(connection, loaded.privacy.budget()).forfeit("the store was an old copy")
+        clock = TrustedClock(connection)
+        clock.look()
+        PrivacyLedger(connection, loaded.privacy.budget(), clock.now).forfeit("the store was an old copy")
         Anchor(loaded.store.anchor).write(connection)
         connection.close()
         days = loaded.privacy.record_lifetime_days + 1

@@ -14,8 +14,13 @@ from typer.core import TyperGroup
 
 from edge.commands.terminal import TAMPERED, ConfigFile, explained, fail, ok, out
 from edge.config import NodeConfig
+from edge.store.anchor import Anchor, RolledBack
 from edge.store.books import BookFault, Books, Note
 from edge.store.database import Database
+from edge.store.errors import CorruptStore
+from edge.store.trusted_clock import TrustedClock
+from privacy.accounting.events import DAY
+from privacy.accounting.guarantees import Guarantee, of_ledger, rounded_up
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.catalogue.record import record as record_of_processing
 from privacy.catalogue.use import Use
@@ -71,10 +76,11 @@ def verify(
         Path | None, typer.Option(help="Hold the books against an earlier note. / Bandingkan dengan catatan lama.")
     ] = None,
 ) -> None:
-    """Whether ledger, audit log and receipts are whole, and agree. / Memeriksa keutuhan semua buku."""
+    """Whether the store and its books are whole, agree, and are the newest. / Memeriksa keutuhan semua buku."""
 
     def check(books: Books, _rules: Any) -> None:
         heads = books.verify()
+        Anchor(NodeConfig.load(config).store.anchor).check(books.connection, make=False)
         if against is not None:
             Note.read(against).check(books.connection)
         for name, (row, digest) in heads.items():
@@ -83,6 +89,15 @@ def verify(
             Note(heads).write(note)
             ok("noted / dicatat", str(note))
 
+    def whole() -> None:
+        loaded = NodeConfig.load(config)
+        try:
+            Database(loaded.store.path, loaded.store_key()).check()
+        except CorruptStore as why:
+            fail(TAMPERED, why)
+        ok("store / basis data", "every page is as it was written / semua halaman utuh")
+
+    explained(whole)
     _with_books(config, check)
 
 
@@ -92,8 +107,9 @@ def _with_books(config: Path, action: Callable[[Books, Any], None]) -> None:
         rules = loaded.privacy
         connection = Database(loaded.store.path, loaded.store_key()).connect()
         try:
-            action(Books(connection, PrivacyLedger(connection, rules.budget())), rules)
-        except (BrokenChain, BookFault) as why:
+            ledger = PrivacyLedger(connection, rules.budget(), TrustedClock(connection).now)
+            action(Books(connection, ledger), rules)
+        except (BrokenChain, BookFault, RolledBack) as why:
             fail(TAMPERED, why)
         finally:
             connection.close()
@@ -109,9 +125,10 @@ def _show(books: Books, rules: Any) -> None:
     for unit, spent in (ledger.by_unit() or {"": 0.0}).items():
         limit = ledger.budget.of(unit)
         out.print(
-            f"epsilon spent{f' for one {unit}' if unit else ''} / terpakai: [bold]{spent:.3f}[/] of {limit.epsilon:g} "
-            f"at delta {limit.delta:g}, over {rules.record_lifetime_days:g} days"
+            f"epsilon spent{f' for one {unit}' if unit else ''} / terpakai: [bold]{rounded_up(spent)}[/] of "
+            f"{limit.epsilon:g} at delta {limit.delta:g}, over {rules.record_lifetime_days:g} days"
         )
+    _show_guarantees(ledger)
     table = Table("row", "when / waktu (UTC)", "to / kepada", "bytes", "ledger", "what / isi")
     for row in books.audit.rows():
         uses = {use.what for number in row.entries if (use := entries.get(number)) is not None}
@@ -120,6 +137,29 @@ def _show(books: Books, rules: Any) -> None:
         what = f"{row.note} ({', '.join(sorted(uses))})" if uses else row.note
         table.add_row(str(row.row), when, row.recipient, f"{row.size_bytes:,}", paid, what)
     out.print(table)
+
+
+def _show_guarantees(ledger: PrivacyLedger) -> None:
+    """What all that left may tell of whom, as a table; figures are rounded up."""
+    table = Table("of whom / tentang siapa", "epsilon", "there or not / ada atau tidak", "limit / batas")
+    for row in of_ledger(ledger):
+        limit = "-" if row.limit is None else f"{row.limit:g}"
+        table.add_row(_of_whom(row), rounded_up(row.epsilon), rounded_up(row.added), limit)
+    out.print(table)
+    out.print(
+        "Upper bounds, if requests did not depend on earlier answers; if they did, the limits hold.\n"
+        "Batas atas, bila permintaan tidak bergantung pada jawaban sebelumnya; bila ya, batas anggaran berlaku.",
+        highlight=False,
+    )
+
+
+def _of_whom(row: Guarantee) -> str:
+    if row.unit != DAY:
+        return f"one {row.unit} / satu {row.unit}" if row.unit else "any unit / unit apa pun"
+    heard = f", heard by {row.nodes} nodes / terdengar {row.nodes} node" if row.nodes > 1 else ""
+    if row.days == 1:
+        return f"a person's day / satu hari seseorang{heard}"
+    return f"a person, {row.days} days in a row / seseorang, {row.days} hari berturut-turut{heard}"
 
 
 def _write(to: Path, text: str) -> None:

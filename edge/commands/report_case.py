@@ -14,8 +14,9 @@ from edge.commands.terminal import ConfigFile, explained, fail, ok, out
 from edge.config import DAY_S, NodeConfig
 from edge.store.database import Database
 from edge.store.tags import Tags, UnknownLabel
+from edge.store.trusted_clock import TrustedClock
 from edge.tracing.report import BadReport, UnknownAuthority, case_keys, consent_texts, health_certificate, report
-from privacy.accounting.ledger import Budget, PrivacyLedger
+from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary.audit import AuditLog
 from privacy.boundary.gate import Gate
 from privacy.boundary.messages import Case
@@ -67,7 +68,7 @@ def report_case(
             out.print("Nothing was sent. / Tidak ada yang dikirim.")
             raise typer.Exit(1)
         rules = loaded.privacy
-        ledger = PrivacyLedger(store, Budget(rules.epsilon, rules.delta, rules.record_lifetime_days * DAY_S))
+        ledger = PrivacyLedger(store, rules.budget(), TrustedClock(store).now)
         done = report(
             store,
             identity,

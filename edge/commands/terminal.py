@@ -18,6 +18,7 @@ from privacy.boundary.broker import BadBrokerUrl
 from privacy.boundary.wire import NotConnected
 from privacy.identity.certificates import UntrustedCertificate
 from privacy.identity.keys import BadKey
+from privacy.journal import BrokenChain
 
 BAD_CONFIG, BAD_CREDENTIALS, BAD_STORE, NO_BROKER, TAMPERED = 3, 4, 5, 6, 7
 
@@ -43,8 +44,15 @@ def explained(action: Callable[[], None]) -> None:
         fail(BAD_CREDENTIALS, why)
     except StoreError as why:
         fail(BAD_STORE, why)
+    except BrokenChain as why:
+        fail(TAMPERED, why)
     except (NotConnected, OSError) as why:
         fail(NO_BROKER, why)
+
+
+def note(what: str, detail: str) -> None:
+    """One line that is worth a look, and no trouble."""
+    out.print(f"[yellow]![/] {what}: {escape(detail)}", highlight=False)
 
 
 def ok(what: str, detail: str) -> None:

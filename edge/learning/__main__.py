@@ -8,19 +8,27 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 import structlog
 
-from edge.learning.protocol import Masked, Request, Response, Workplace, read_frame, write_frame
+from edge.learning.admission import admit
+from edge.learning.answer_time import TooLong, answer_after_s, class_of
+from edge.learning.isolation import Result, run_isolated
+from edge.learning.protocol import JAGA_APP, Masked, Request, Response, Workplace, read_frame, write_frame
 from edge.learning.site import Refused, Site
 from edge.store.database import Database
-from privacy.accounting.ledger import PrivacyLedger
+from edge.store.trusted_clock import TrustedClock
+from privacy.accounting.ledger import BudgetSpent, PrivacyLedger
 from privacy.boundary import flower
 from privacy.boundary.arrays import BadArrays, arrays_of, pack, unpack
 from privacy.boundary.assignment import assignment_of
 from privacy.boundary.messages import Encoding, Refusal
+from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.terms import SEED, TERMS, SumTerms
 
 flower.quieten()
@@ -29,9 +37,20 @@ import torch  # noqa: E402  (after the adapter has told Flower to be quiet and t
 from flwr.app import Context, Message, RecordDict  # noqa: E402
 from flwr.clientapp import ClientApp  # noqa: E402
 
-from edge.learning.masking import secure_sum_mod, terms_of  # noqa: E402
+from edge.learning.app import agree, read_examples  # noqa: E402
+from edge.learning.masking import (  # noqa: E402
+    arrays_in,
+    masked_content,
+    said_of,
+    secure_sum_mod,
+    terms_of,
+    without_terms,
+)
+from edge.learning.work import Outcome, pay  # noqa: E402
 
 log = structlog.get_logger()
+
+LONGEST_REHEARSAL_S = 600.0
 
 
 class BadApp(TypeError):
@@ -55,10 +74,16 @@ def load_app(name: str, site: Site) -> ClientApp:
     return app
 
 
-def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memoryview) -> tuple[Response, bytes]:
-    """Run the app on one task; whatever goes wrong becomes a refusal in fixed words.
+def answer(
+    app: ClientApp | None, workplace: Workplace, request: Request, brought: memoryview
+) -> tuple[Response, bytes | memoryview]:
+    """Do one task.
+
+    What goes wrong before a record is read becomes a refusal in fixed words. Afterwards nothing is refused: see
+    `_worked`.
 
     Args:
+        app: somebody's own; None for Jaga's.
         brought: the joined arrays of the task.
 
     Returns:
@@ -75,46 +100,120 @@ def answer(app: ClientApp, workplace: Workplace, request: Request, brought: memo
         )
     except (flower.BadFlowerMessage, BadArrays) as why:
         return _refused(Refusal.BAD_MODEL, str(why))
-    base = arrays_of(message)
     try:
-        terms = _accepted(terms_of(message), workplace, request)
-        asked = b"" if terms is None else assignment_of(message)  # before the app, which may change its message
-        reply = secure_sum_mod(message, context, app)
-        masked = _masked(reply, terms, asked)
-        arrays = arrays_of(reply) if reply.has_content() else {}
-        packed, sizes = pack(arrays, request.encoding, base)
+        terms = _accepted(terms_of(message), workplace, request, message.metadata.run_id)
+        if app is None:
+            return _worked(message, terms, workplace, request)
+        return _ran(app, message, context, terms, workplace.min_cohort, request)
     except Refused as no:
         return _refused(no.refusal, str(no))
     except Exception as why:
-        log.exception("the app raised an error")
-        return _refused(Refusal.TRAINING_FAILED, f"{type(why).__name__}: {why}")
+        log.exception("the task failed")
+        return _refused(Refusal.TRAINING_FAILED, type(why).__name__)
+
+
+def _worked(
+    message: Message, terms: SumTerms | None, workplace: Workplace, request: Request
+) -> tuple[Response, bytes | memoryview]:
+    """Answer with Jaga's own app: a function of the task and the store that is defined for all of both.
+
+    Everything that can be refused is refused before the ledger is charged, and the charge comes before a record is
+    read. An answer that holds noise alone is made first; it is what leaves if the work on records raises, dies or is
+    not done in time. Either answer leaves when its time has come.
+
+    Raises:
+        Refused: for a reason that depends on no record.
+    """
+    asked = b"" if terms is None else assignment_of(message)
+    plain = message if terms is None else without_terms(message)
+    work = agree(plain, terms, workplace.allowed, workplace.min_cohort)
+    database = Database(Path(workplace.database), workplace.key)
+    base = arrays_in(plain.content) if terms is not None and terms.part is Part.TRAIN else {}
+    epsilon, after, until = 0.0, 0.0, 0.0
+
+    def respond(outcome: Outcome) -> tuple[Response, bytes]:
+        content, masked = outcome.content(epsilon), None
+        if terms is not None:
+            content = masked_content(content, terms, base, outcome.noise)
+            masked = _masked(content, terms, asked, workplace.min_cohort)
+        reply = Message(content, reply_to=plain)
+        packed, sizes = pack(arrays_of(reply), request.encoding, arrays_of(message))
+        return Response(memoryview(flower.head_of(reply)), sizes, masked=masked), packed
+
+    def from_nothing() -> tuple[Response, bytes]:
+        return respond(work.outcome(work.no_examples()))
+
+    def from_records() -> tuple[Response, bytes]:
+        with closing(database.connect()) as connection:
+            examples = read_examples(connection, work.task, after, until)
+        return respond(work.outcome(examples))
+
+    rehearsal = run_isolated(from_nothing, LONGEST_REHEARSAL_S)
+    if rehearsal.answer is None:
+        raise Refused(Refusal.BAD_TASK, f"this task cannot be answered: {rehearsal.trouble}")
+    try:
+        seconds, spare_s = answer_after_s(work.cost, workplace.speed), class_of(2 * rehearsal.seconds)
+    except TooLong as why:
+        raise Refused(Refusal.BAD_TASK, str(why)) from why
+    if seconds + spare_s > request.seconds:
+        raise Refused(
+            Refusal.BAD_TASK,
+            f"an answer takes {seconds + spare_s:g} s here, and the task expires in {request.seconds:.0f} s: give the "
+            "cohort a longer deadline_s, or say in [learning] speed how fast this machine is",
+        )
+    message_id = bytes.fromhex(message.metadata.message_id)
+    with closing(database.connect()) as connection:  # closed before a process is forked, which SQLite asks for
+        ledger = PrivacyLedger(connection, workplace.budget, TrustedClock(connection).now)
+        try:
+            entry = pay(ledger, message_id, work, again=request.noise_only)
+        except BudgetSpent as why:
+            raise Refused(Refusal.BUDGET_SPENT, str(why)) from why
+        epsilon, (after, until) = ledger.epsilon(), ledger.reading_window(entry)
+    due = time.monotonic() + seconds + spare_s
+    result = Result(None, "an earlier attempt was interrupted")
+    if not request.noise_only:
+        result = run_isolated(from_records, seconds)
+    response, packed = result.answer or run_isolated(from_nothing, LONGEST_REHEARSAL_S).answer or rehearsal.answer
+    if workplace.hold_answers:
+        time.sleep(max(0.0, due - time.monotonic()))
+    return msgspec.structs.replace(response, trouble=result.trouble), packed
+
+
+def _ran(
+    app: ClientApp, message: Message, context: Context, terms: SumTerms | None, cohort: int, request: Request
+) -> tuple[Response, bytes]:
+    """Answer with somebody's own app. What it refuses, and how long it takes, is its own affair."""
+    base = arrays_of(message)
+    asked = b"" if terms is None else assignment_of(message)  # before the app, which may change its message
+    reply = secure_sum_mod(message, context, app)
     if reply.has_error():
         return _refused(Refusal.TRAINING_FAILED, str(reply.error.reason))
+    masked = None if terms is None else _masked(reply.content, terms, asked, cohort)
+    packed, sizes = pack(arrays_of(reply) if reply.has_content() else {}, request.encoding, base)
     state = memoryview(flower.context_bytes(context)) if context.state else None
     return Response(memoryview(flower.head_of(reply)), sizes, state, masked=masked), packed
 
 
-def _accepted(terms: SumTerms | None, workplace: Workplace, request: Request) -> SumTerms | None:
+def _accepted(terms: SumTerms | None, workplace: Workplace, request: Request, run_id: int) -> SumTerms | None:
     """The terms, where this node takes part in such a sum (or in none): looked at before anything is spent.
 
     Raises:
-        Refused: UNMASKED or NO_HELPER.
+        Refused: UNMASKED, or as `admission.admit`.
     """
     if terms is None and workplace.only_masked:
         raise Refused(Refusal.UNMASKED, "the run file has no [secure_sum], or the centre left it out")
-    if terms is not None and terms.helper != request.helper:
-        raise Refused(Refusal.NO_HELPER, f"the task names {terms.helper}, this node trusts {request.helper}")
+    if terms is not None:
+        admit(terms, request.helper, run_id, workplace.min_cohort)
     return terms
 
 
-def _masked(reply: Message, terms: SumTerms | None, assignment: bytes) -> Masked | None:
-    """The seed, taken out of the reply."""
-    if terms is None or reply.has_error():
-        return None
-    seed = flower.config_records(reply.content)[TERMS].pop(SEED)
+def _masked(content: RecordDict, terms: SumTerms, assignment: bytes, cohort: int) -> Masked:
+    """The seed and the node's own terms, taken out of a reply's content."""
+    config = flower.config_records(content)[TERMS]
+    seed, said = config.pop(SEED), said_of(config, terms, cohort)
     if not isinstance(seed, bytes):
         raise TypeError(f"a seed is bytes, this one is {type(seed).__name__}")
-    return Masked(terms.helper, terms.round_number, terms.part, assignment, seed)
+    return Masked(terms.helper, terms.round_number, terms.part, assignment, terms.draw.nonce, said, seed)
 
 
 def _refused(refusal: Refusal, detail: str) -> tuple[Response, bytes]:
@@ -127,12 +226,16 @@ def serve(requests: BinaryIO, responses: BinaryIO) -> None:
         return
     workplace, _ = opening
     torch.set_num_threads(workplace.threads)
-    connection = Database(Path(workplace.database), workplace.key).connect()
-    site = Site(connection, PrivacyLedger(connection, workplace.budget), workplace.min_cohort)
-    app = load_app(workplace.app, site)
+    app = None if workplace.app == JAGA_APP else load_app(workplace.app, _site(workplace))
     while (frame := read_frame(requests, Request)) is not None:
         response, packed = answer(app, workplace, *frame)
         write_frame(responses, response, packed)
+
+
+def _site(workplace: Workplace) -> Site:
+    connection = Database(Path(workplace.database), workplace.key).connect()
+    ledger = PrivacyLedger(connection, workplace.budget, TrustedClock(connection).now)
+    return Site(connection, ledger, workplace.min_cohort, workplace.allowed)
 
 
 def main() -> None:

@@ -1,14 +1,15 @@
 """DP-SGD of one node, and its noised metrics: the two mechanisms through which the log's content may leave.
 
-Both are Gaussian. A privacy unit touches at most `k = unit_examples` examples (the task promises it), each example's
-gradient is clipped to norm C, so a unit moves the sum of a step by at most k C. Noise has standard deviation z k C, and
-z, the noise multiplier *per unit*, is what the ledger records.
+Both are Gaussian. Examples fall into pieces (`edge.learning.tasks.units`): each example is one, or all of a day are. A
+piece's gradient is clipped to norm C, and a privacy unit touches at most k pieces (the task promises it), so adding or
+removing a unit moves the sum of a step by at most k C, and replacing what it holds by 2 k C. Noise has standard
+deviation z k C (1 + `SLACK` for rounding), and z, the noise multiplier *per unit*, is what the ledger records.
 
-With Poisson sampling every example enters a step with probability q, on its own, so the number j of a unit's k examples
+With Poisson sampling every piece enters a step with probability q, on its own, so the number j of a unit's k pieces
 that enter is binomial and the sum shifts by at most j C. That mixture of Gaussians is dominated by the one which shifts
 by j C exactly (Ganesh 2024, arXiv 2401.10294: a larger shift only raises the loss), and this is what `SampledGaussian`
 with `examples_per_unit = k` stands for; a coarser bound is a shift of k C with probability 1 - (1 - q)^k. At q = 1 it
-is the plain Gaussian mechanism. Which examples enter is drawn from the operating system's entropy and stays secret.
+is the plain Gaussian mechanism. Which pieces enter is drawn from the operating system's entropy and stays secret.
 
 Sums are divided by a public `lot_size`, never by the number of examples, and a node without data releases noise: that
 it has none does not show.
@@ -25,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge.learning.clipping import clipped_sum, trained
+from edge.learning.clipping import SLACK, clipped_sum, trained
 from edge.learning.noise import drawn, gaussian, gaussian_rows
 from privacy.accounting.composition import noise_multiplier_for
 from privacy.accounting.events import ANY, SampledGaussian
@@ -47,10 +48,10 @@ class DpSgdPlan:
 
     Attributes:
         noise_multiplier: z, noise over the sensitivity of one privacy unit; 0 is for tests of the arithmetic alone.
-        clip_norm: C, bound of one example's gradient.
+        clip_norm: C, bound of one piece's gradient.
         steps: gradient steps in the round.
         learning_rate: of plain SGD on `clipped sum / lot_size`.
-        sampling_rate: q in (0, 1], the probability of an example to enter a step.
+        sampling_rate: q in (0, 1], the probability of a piece to enter a step.
         lot_size: the public divisor of a step's sum.
         metrics_noise_multiplier: z of the metrics that are released once a round.
     """
@@ -112,13 +113,17 @@ class DpSgdPlan:
 
         return plan(noise_multiplier_for(epsilon, delta, whole_run))
 
-    def events(self, unit_examples: int, unit: str = ANY) -> list[SampledGaussian]:
-        """What `train` costs one privacy unit, for the ledger; the argument is in the module's docstring."""
-        return [SampledGaussian(self.noise_multiplier, self.sampling_rate, self.steps, unit_examples, unit)]
+    def events(self, unit_pieces: int, unit: str = ANY, day_units: float = 0.0) -> list[SampledGaussian]:
+        """What `train` costs one privacy unit, for the ledger; the argument is in the module's docstring.
 
-    def metrics_events(self, unit: str = ANY) -> list[SampledGaussian]:
+        Args:
+            unit_pieces, unit, day_units: `pieces`, `name` and `day_units` of a `PrivacyUnit`.
+        """
+        return [SampledGaussian(self.noise_multiplier, self.sampling_rate, self.steps, unit_pieces, unit, day_units)]
+
+    def metrics_events(self, unit: str = ANY, day_units: float = 0.0) -> list[SampledGaussian]:
         """What one `noised_metrics` costs."""
-        return [SampledGaussian(self.metrics_noise_multiplier, 1.0, 1, 1, unit)]
+        return [SampledGaussian(self.metrics_noise_multiplier, 1.0, 1, 1, unit, day_units)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +150,14 @@ def train(
     y: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],
     plan: DpSgdPlan,
-    unit_examples: int,
+    unit_pieces: int,
+    groups: Sequence[int] | None = None,
 ) -> TrainingOutcome:
     """Train `model` in place on x [n, features], y [n] with `loss` -> [n]; n may be 0.
+
+    Args:
+        unit_pieces: k, the most pieces that one unit touches.
+        groups: number of each example's piece (`Pieces.groups`); None: each example is a piece.
 
     Raises:
         NotFinite: a parameter of `model` is NaN or infinite. (Bad examples never raise: they count as zero gradients,
@@ -156,20 +166,28 @@ def train(
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
             raise NotFinite(f"parameter {name} of the model is not finite; ask for a good start model")
-    noise_std = plan.noise_multiplier * unit_examples * plan.clip_norm
+    noise_std = plan.noise_multiplier * unit_pieces * plan.clip_norm * (1 + SLACK)
     with torch.no_grad():
         start_loss = float(loss(model(x), y).mean()) if len(x) else math.nan
     parameters = trained(model)
     weights = sum(parameter.numel() for parameter in parameters)
     signals = []
     total = torch.empty(weights, dtype=torch.float64)
-    pieces = torch.split(total, [parameter.numel() for parameter in parameters])
+    parts = torch.split(total, [parameter.numel() for parameter in parameters])
+    piece_of = None if groups is None else np.unique(np.asarray(groups, np.int64), return_inverse=True)[1]
+    pieces = len(x) if piece_of is None else len(set(piece_of.tolist()))
     with clipped_sum(model, loss, plan.clip_norm) as gradients:
         for noise in gaussian_rows(plan.steps, weights):
-            lot = torch.from_numpy(drawn(len(x), plan.sampling_rate))
-            sums = gradients(x.index_select(0, lot), y.index_select(0, lot))
-            for piece, one in zip(pieces, sums, strict=True):
-                piece.copy_(one.view(-1))
+            chosen = drawn(pieces, plan.sampling_rate)
+            if piece_of is None:
+                lot = torch.from_numpy(chosen)
+                sums = gradients(x.index_select(0, lot), y.index_select(0, lot))
+            else:
+                rows = np.flatnonzero(np.isin(piece_of, chosen))
+                lot = torch.from_numpy(rows)
+                sums = gradients(x.index_select(0, lot), y.index_select(0, lot), piece_of[rows])
+            for part, one in zip(parts, sums, strict=True):
+                part.copy_(one.view(-1))
             signals.append(float(torch.dot(total, total)) ** 0.5)
             if noise_std:
                 total.add_(torch.from_numpy(noise), alpha=noise_std)
@@ -184,7 +202,7 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class NoisedMetrics:
-    """A sum of errors and how many there were, both with noise on them; they add up over nodes and rounds.
+    """A sum of errors, or of mean errors of days, and how many there were, both with noise on them; they add up.
 
     Attributes:
         error_sum: noised sum of the clipped errors.
@@ -225,17 +243,28 @@ class NoisedMetrics:
 
 
 def noised_metrics(
-    errors: Sequence[float] | NDArray[np.floating], bound: float, noise_multiplier: float, unit_examples: int
+    errors: Sequence[float] | NDArray[np.floating],
+    bound: float,
+    noise_multiplier: float,
+    unit_pieces: int,
+    groups: Sequence[int] | None = None,
 ) -> NoisedMetrics:
     """Release a sum and a count of errors, clipped to 0..`bound`, under one Gaussian mechanism.
 
     Errors are centred first: each adds a vector (error / half - 1, 1) of norm at most sqrt(2), half = bound / 2, so a
-    unit moves the pair by at most sqrt(2) * unit_examples. Centring halves the noise that reaches the mean. An error
+    unit moves the pair by at most sqrt(2) * unit_pieces. Centring halves the noise that reaches the mean. An error
     that is not a number counts as `bound`.
+
+    Args:
+        groups: number of each error's piece, as of `train`. Then a piece counts once, with the mean of its errors, and
+            `count` is of pieces; None: each error is a piece.
     """
     half = bound / 2
     clipped = np.clip(np.nan_to_num(np.asarray(errors, dtype=np.float64), nan=bound), 0.0, bound)
-    noise_std = noise_multiplier * unit_examples * math.sqrt(2)
+    if groups is not None:
+        _, piece = np.unique(np.asarray(groups, np.int64), return_inverse=True)
+        clipped = np.bincount(piece, clipped) / np.bincount(piece)
+    noise_std = noise_multiplier * unit_pieces * math.sqrt(2) * (1 + SLACK)
     noise = noise_std * gaussian((2,))
     centred = float((clipped / half - 1).sum() + noise[0])
     count = float(len(clipped) + noise[1])

@@ -8,12 +8,11 @@ into the sum with it, so no number of this node is in the clear.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import structlog
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from numpy.typing import NDArray
 
@@ -22,13 +21,22 @@ from privacy.boundary.arrays import NUMPY, array_view
 from privacy.boundary.flower import array_records, config_records, metric_records, with_content
 from privacy.boundary.messages import Refusal
 from privacy.mechanisms.shared_noise import NoiseReport, NoRoom
-from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.exchange import NodeTerms, Part
 from privacy.secure_sum.fixed_point import FixedPoint, NotEncodable, Ring
 from privacy.secure_sum.sums import split
-from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, BadTerms, SumTerms
+from privacy.secure_sum.terms import (
+    COHORT,
+    ELEMENTS,
+    METRICS,
+    SCALARS,
+    SEED,
+    SHARE,
+    SIGMA,
+    TERMS,
+    BadTerms,
+    SumTerms,
+)
 from privacy.secure_sum.vector import VectorMismatch, contribution
-
-log = structlog.get_logger()
 
 App = Callable[[Message, Context], Message]
 
@@ -80,35 +88,71 @@ def secure_sum_mod(message: Message, context: Context, app: App) -> Message:
     terms = terms_of(message)
     if terms is None:
         return app(message, context)
-    plain = RecordDict({name: record for name, record in message.content.items() if name != TERMS})
-    base = _arrays(plain) if terms.part is Part.TRAIN else {}
+    plain = without_terms(message)
+    base = arrays_in(plain.content) if terms.part is Part.TRAIN else {}
     in_hand, wanted = TERMS_IN_HAND.set(terms), NOISE_WANTED.set(None)
     try:
-        reply = app(with_content(message, plain), context)
+        reply = app(plain, context)
         noise = NOISE_WANTED.get()
     finally:
         TERMS_IN_HAND.reset(in_hand)
         NOISE_WANTED.reset(wanted)
     if reply.has_error():
         return reply
-    metrics = _metrics(reply.content)
+    return with_content(reply, masked_content(reply.content, terms, base, noise))
+
+
+def masked_content(
+    content: RecordDict, terms: SumTerms, base: Mapping[str, NDArray[np.floating]], noise: Noise | None
+) -> RecordDict:
+    """Return what leaves in the place of a reply's content: one half of it, and the seed of the other.
+
+    Args:
+        base: the arrays that the task brought; none of an evaluation.
+        noise: what makes the update private before it is masked.
+
+    Raises:
+        Refused: NOT_SUMMABLE: the content is more than an update, a weight and numbers.
+    """
+    metrics = _metrics(content)
     if terms.weighted_by not in metrics:
         raise Refused(Refusal.NOT_SUMMABLE, f"the reply has no metric {terms.weighted_by!r} to weigh it by")
     weight = metrics.pop(terms.weighted_by)
+    said: dict[str, int] = {}
     try:
-        vector = contribution(terms.plan, base, _arrays(reply.content), weight, metrics)
+        vector = contribution(terms.plan, base, arrays_in(content), weight, metrics)
         if noise is not None:
             report = noise.add(vector.elements, terms.plan.code)
-            log.info("update noised", noise_std=report.noise_std, clipped=report.clipped)
+            said = {COHORT: report.cohort, SIGMA: report.sigma}
     except (VectorMismatch, NotEncodable, NoRoom) as why:
         raise Refused(Refusal.NOT_SUMMABLE, str(why)) from why
     shares = split(vector)
     arrays = ArrayRecord({ELEMENTS: Array(shares.leader.elements), SCALARS: Array(shares.leader.scalars)})
-    config = ConfigRecord({METRICS: sorted(metrics), SEED: shares.seed})
-    return with_content(reply, RecordDict({SHARE: arrays, TERMS: config}))
+    config = ConfigRecord({METRICS: sorted(metrics), SEED: shares.seed, **said})
+    return RecordDict({SHARE: arrays, TERMS: config})
 
 
-def _arrays(content: RecordDict) -> dict[str, NDArray[np.floating]]:
+def said_of(config: MutableMapping[str, Any], terms: SumTerms, cohort: int) -> NodeTerms:
+    """The node's own terms, taken out of a reply's config record `TERMS`: of the noise that was really added.
+
+    Args:
+        cohort: fewest nodes of a sum, as this node believes; said if no noise was added.
+    """
+    return NodeTerms(int(config.pop(COHORT, cohort)), int(config.pop(SIGMA, 0)), terms.group)
+
+
+def without_terms(message: Message) -> Message:
+    """Return the task as an app sees it."""
+    plain = RecordDict({name: record for name, record in message.content.items() if name != TERMS})
+    return with_content(message, plain)
+
+
+def arrays_in(content: RecordDict) -> dict[str, NDArray[np.floating]]:
+    """Return the numbers of the content's one array record; none if it has no such record.
+
+    Raises:
+        Refused: NOT_SUMMABLE: there are several, or one holds something else than numbers.
+    """
     records = list(array_records(content).values())
     if len(records) > 1:
         raise Refused(Refusal.NOT_SUMMABLE, f"{len(records)} array records, and a sum is over one")

@@ -8,9 +8,10 @@ import threading
 import time
 from typing import BinaryIO, cast
 
+import msgspec
 import structlog
 
-from edge.learning.protocol import PIPE_BYTES, Request, Response, Workplace, read_frame, write_frame
+from edge.learning.protocol import JAGA_APP, PIPE_BYTES, Request, Response, Workplace, read_frame, write_frame
 from privacy.boundary.messages import Refusal
 
 log = structlog.get_logger()
@@ -39,10 +40,20 @@ class TrainerProcess:
     def run(self, request: Request, arrays: bytes | memoryview, timeout_s: float) -> tuple[Response, memoryview]:
         """Do a task.
 
+        If the trainer of Jaga's own app dies, another one answers without reading a record.
+
         Returns:
-            What the trainer answered, and its packed arrays; TRAINING_FAILED where it died or took longer than
+            What the trainer answered, and its packed arrays; TRAINING_FAILED if it died or took longer than
             `timeout_s`.
         """
+        answer = self._run(request, arrays, timeout_s)
+        if answer is None and self._workplace.app == JAGA_APP and not request.noise_only:
+            answer = self._run(msgspec.structs.replace(request, noise_only=True), arrays, timeout_s)
+        return answer or (Response(refusal=Refusal.TRAINING_FAILED, detail="the trainer died"), memoryview(b""))
+
+    def _run(
+        self, request: Request, arrays: bytes | memoryview, timeout_s: float
+    ) -> tuple[Response, memoryview] | None:
         process = self._started()
         overdue = threading.Timer(timeout_s, process.kill)
         overdue.start()
@@ -57,8 +68,6 @@ class TrainerProcess:
         if answer is None:
             code = self._end()
             log.error("the trainer died; what it reserved of privacy counts as spent", exit_code=code)
-            detail = f"the trainer ended with exit code {code}"
-            return Response(refusal=Refusal.TRAINING_FAILED, detail=detail), memoryview(b"")
         return answer
 
     def reap_idle(self) -> bool:

@@ -5,15 +5,19 @@ A frame is two lengths, a msgpack head, and bulk: the arrays, which go from memo
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
+from edge.learning.bounds import Allowed
 from privacy.accounting.ledger import Budget, Limit
 from privacy.boundary.messages import Encoding, Refusal
-from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.exchange import NodeTerms, Part
 
+JAGA_APP = "edge.learning.app:app_for"
+"""Value of `[learning] app` for Jaga's own, which answers whatever the records are."""
 LENGTHS = struct.Struct(">QQ")
 PIPE_BYTES = 1 << 20
 """Of each pipe, where the kernel allows: an array crosses in fewer turns of the two processes."""
@@ -29,6 +33,10 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         only_masked: refuse what is not part of a secure sum.
         min_cohort: of how many nodes a secure sum is at least.
         units: epsilon and delta of single privacy units, where they are not the node's own.
+        allowed: what the node's owner allows.
+        speed: of this machine over a Raspberry Pi Zero 2 W; the time of an answer follows from it.
+        hold_answers: give an answer when its time has come, not when it is ready.
+        nodes_of_site: by how many nodes of the site one person may be heard.
     """
 
     database: str
@@ -43,11 +51,27 @@ class Workplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     only_masked: bool = False
     min_cohort: int = 3
     units: dict[str, tuple[float, float]] = {}
+    allowed: Allowed = Allowed()
+    speed: float = 1.0
+    hold_answers: bool = True
+    nodes_of_site: int = 1
 
     @property
     def budget(self) -> Budget:
         units = {name: Limit(*limit) for name, limit in self.units.items()}
-        return Budget(self.epsilon, self.delta, self.record_lifetime_s, units)
+        return Budget(self.epsilon, self.delta, self.record_lifetime_s, units, self.nodes_of_site)
+
+
+class TrustedHelper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The second aggregator that the node would seal a seed to.
+
+    Attributes:
+        verify_key: Ed25519, 32 bytes; what draws of groups are signed with.
+    """
+
+    party: str
+    federation: str
+    verify_key: bytes
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,13 +79,18 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         helper: the second aggregator that the node would seal a seed to; None where it trusts none now.
+        noise_only: answer without reading a record. An earlier attempt at this task was interrupted; what it read is
+            paid for, and nothing is read again.
+        seconds: until the task expires.
     """
 
     flower: memoryview
     sizes: list[int]
     encoding: Encoding
     context: memoryview | None
-    helper: str | None = None
+    helper: TrustedHelper | None = None
+    noise_only: bool = False
+    seconds: float = math.inf
 
 
 class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +100,8 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         helper: party of the helper that the seed is for.
         round_number, part: of the sum.
         assignment: hash of the task (`boundary.assignment`).
+        draw: the helper's nonce, which says by which draw the groups were made.
+        said: the node's own terms: its group, and cohort and sigma of the noise that was really added.
         seed: 32 bytes.
     """
 
@@ -78,6 +109,8 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     round_number: int
     part: Part
     assignment: bytes
+    draw: bytes
+    said: NodeTerms
     seed: bytes
 
     def __repr__(self) -> str:
@@ -87,7 +120,8 @@ class Masked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What came of it: a reply and the app's new state, or a refusal. The packed arrays are its bulk.
 
-    `detail` stays on the node.
+    `detail` says more about a refusal, and depends on no record. `trouble` says why an answer holds noise alone, and
+    may depend on records: it is for the node's encrypted store, and for no log.
     """
 
     flower: memoryview = memoryview(b"")
@@ -96,6 +130,7 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refusal: Refusal | None = None
     detail: str = ""
     masked: Masked | None = None
+    trouble: str = ""
 
 
 def write_frame(stream: BinaryIO, frame: msgspec.Struct, bulk: bytes | memoryview = b"") -> None:

@@ -1,15 +1,16 @@
 """What the nodes of a run do for privacy, and how much noise is on their sum; for nodes, the engine and run files.
 
-Three ways are known, by mechanism and by what the unit is:
+These ways are known, by mechanism and by what the unit is:
 
-- `dp-sgd`, a record: every node adds all the noise itself (`edge.learning.dpsgd`). Nobody need be trusted.
-- `shared-noise`, a record: distributed DP-SGD. In a round a node adds up the clipped gradients of all its examples, in
-  whole steps of the secure sum's code, and its share of a noise of which the sum has enough
+- `dp-sgd`, a record or a day: every node adds all the noise itself (`edge.learning.dpsgd`). Nobody need be trusted.
+- `shared-noise`, a record or a day: distributed DP-SGD. In a round a node adds up the clipped gradients of all its
+  pieces, in whole steps of the secure sum's code, and its share of a noise of which the sum has enough
   (`privacy.mechanisms.shared_noise`, with the theorem). A sum over n nodes then has the noise of about one node.
 - `shared-noise`, the site: a node's whole update is the unit (`edge.learning.plain`).
 
-A record is the task's own unit (`crowding`: a slot). Of it k = `unit_examples` examples draw, so a round of the second
-moves an update by at most k C learning rate / lot size.
+A record is the task's own unit (`crowding`: a slot), a day is everything of one calendar day at a node
+(`edge.learning.tasks.units`). A unit touches k pieces, so a round of the second moves an update by at most k C learning
+rate / lot size where a unit is added or removed, and by twice that where its content is replaced.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from edge.learning.clipping import clipped_sum, trained
 from edge.learning.dpsgd import METRICS_NOISE
+from edge.learning.tasks.units import RECORD
 from privacy.accounting.composition import noise_multiplier_for
-from privacy.accounting.events import ANY, SITE, Event, SampledGaussian, SharedGaussian
+from privacy.accounting.events import ANY, DAY, SITE, Event, SampledGaussian, SharedGaussian
 from privacy.mechanisms.shared_noise import NoiseReport, SharedNoise, Steps, honest_of
 from privacy.secure_sum.fixed_point import FixedPoint, Ring
 
 DP_SGD, SHARED_NOISE = "dp-sgd", "shared-noise"
 """Values of `mechanism` in a `[train]` table; the first where it says nothing."""
-RECORD = "record"
-"""Beside `SITE`, a value of `unit` in a `[train]` table: the task's own unit."""
+WAYS = ((DP_SGD, RECORD), (DP_SGD, DAY), (SHARED_NOISE, RECORD), (SHARED_NOISE, DAY), (SHARED_NOISE, SITE))
+"""Mechanism and unit of each."""
 FINE = 2**20
 """Steps of a sensitivity, where no code is at hand: its rounding is far below what is asked for."""
 
@@ -43,7 +46,7 @@ class Protection:
 
     Attributes:
         mechanism: `dp-sgd` or `shared-noise`.
-        unit: `record` or `site`.
+        unit: `record`, `day` or `site`.
         noise_multiplier: z, standard deviation of the noise over the most that one unit moves a round's sum: of each
             node's own noise, or where noise is shared of what two thirds of a cohort have together.
         cohort: of how many nodes a secure sum is at least. Where noise is not shared it changes nothing.
@@ -55,10 +58,10 @@ class Protection:
     cohort: int
 
     def __post_init__(self) -> None:
-        if (self.mechanism, self.unit) not in ((DP_SGD, RECORD), (SHARED_NOISE, RECORD), (SHARED_NOISE, SITE)):
+        if (self.mechanism, self.unit) not in WAYS:
             raise ValueError(
-                f"mechanism {self.mechanism!r} with unit {self.unit!r} is not known: take {DP_SGD!r} with {RECORD!r}, "
-                f"or {SHARED_NOISE!r} with {RECORD!r} or {SITE!r}"
+                f"mechanism {self.mechanism!r} with unit {self.unit!r} is not known: take {DP_SGD!r} with {RECORD!r} "
+                f"or {DAY!r}, or {SHARED_NOISE!r} with {RECORD!r}, {DAY!r} or {SITE!r}"
             )
         if not 0 <= self.noise_multiplier < math.inf:
             raise ValueError(f"noise_multiplier is {self.noise_multiplier}; it must be finite and at least 0")
@@ -118,16 +121,19 @@ class Protection:
         """The same of the noise on a sum over `nodes` nodes that all keep to their part: never below z."""
         return self.node_multiplier * math.sqrt(nodes)
 
-    def events(self, unit_examples: int = 1, unit: str = ANY) -> list[Event]:
+    def events(self, unit_pieces: int = 1, unit: str = ANY, day_units: float = 0.0) -> list[Event]:
         """What one full-batch round costs a unit, where the code of a sum is finer than `FINE` steps a sensitivity.
 
         Args:
-            unit: name of the task's unit, for the ledger.
+            unit_pieces, unit, day_units: `pieces`, `name` and `day_units` of the `PrivacyUnit`, for the ledger; not
+                needed for the site.
         """
+        if self.unit == SITE:
+            unit, day_units = SITE, 1.0
         if not self.shares:
-            return [SampledGaussian(self.noise_multiplier, 1.0, 1, unit_examples, unit)]
+            return [SampledGaussian(self.noise_multiplier, 1.0, 1, unit_pieces, unit, day_units)]
         sigma = max(self.node_multiplier * FINE, 1)
-        return [SharedGaussian(FINE, sigma, honest_of(self.cohort), 1, SITE if self.unit == SITE else unit)]
+        return [SharedGaussian(FINE, sigma, honest_of(self.cohort), 1, unit, day_units)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ class RecordPlan:
     Attributes:
         lot_size: the public divisor, about how many examples a node has. It has no default, for a step is over all
             of them: a divisor that is much smaller makes steps that are too long.
-        clip_norm: C, bound of one example's gradient.
+        clip_norm: C, bound of one piece's gradient: an example's, or a whole day's.
         learning_rate: of plain SGD on `clipped sum / lot_size`.
     """
 
@@ -157,17 +163,20 @@ class RecordPlan:
         """What a clipped gradient is multiplied with."""
         return self.learning_rate / self.lot_size
 
-    def noise(self, protection: Protection, unit: str, unit_examples: int, weight: float = 1.0) -> SharedNoise:
+    def noise(
+        self, protection: Protection, unit: str, unit_pieces: int, weight: float = 1.0, day_units: float = 0.0
+    ) -> SharedNoise:
         """The mechanism for a task with that unit.
 
         Args:
+            unit, unit_pieces, day_units: `name`, `pieces` and `day_units` of the `PrivacyUnit`.
             weight: of this node's update in the sum, in (0, 1]: its weight over the largest one.
 
         Raises:
             ValueError: no noise, or a cohort of one.
         """
         norm = self.clip_norm * self.rate * weight
-        return SharedNoise(protection.noise_multiplier, norm, protection.cohort, unit, unit_examples)
+        return SharedNoise(protection.noise_multiplier, norm, protection.cohort, unit, unit_pieces, day_units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +191,48 @@ class NoisedSum:
         return self.noise.put(self.total, elements, code)
 
 
+def summed_pieces(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    plan: RecordPlan,
+    noise: SharedNoise,
+    code: FixedPoint,
+    names: Sequence[str],
+    groups: Sequence[int] | None = None,
+) -> NoisedSum:
+    """The update of one round, by each piece's clipped gradient in whole steps: without its noise.
+
+    Every piece is worked out by itself. In a batch the last bits of its gradient hang on the others, and the proof
+    needs a piece that does not; a sum of floating point numbers would have to be paid for, too.
+
+    Args:
+        x: [n, features]; n may be 0.
+        y: [n].
+        loss: prediction, y -> [n].
+        names: of the model's arrays, in the order of the sum. Those that are not trained stay as they are, but for
+            noise.
+        groups: number of each example's piece (`Pieces.groups`); None: each example is a piece.
+    """
+    state = model.state_dict()
+    starts = dict(zip(names, np.cumsum([0, *(state[name].numel() for name in names)]), strict=False))
+    total = np.zeros(sum(state[name].numel() for name in names), np.int64)
+    named = {id(parameter): name for name, parameter in model.named_parameters()}
+    places = np.concatenate(
+        [np.arange(parameter.numel()) + starts[named[id(parameter)]] for parameter in trained(model)]
+    )
+    scale = -noise.clip_norm / plan.clip_norm
+    numbers = np.arange(len(x)) if groups is None else np.asarray(groups, np.int64)
+    with clipped_sum(model, loss, plan.clip_norm) as gradients:
+        for number in np.unique(numbers):
+            rows = torch.from_numpy(np.flatnonzero(numbers == number))
+            parts = gradients(x.index_select(0, rows), y.index_select(0, rows))
+            piece = np.concatenate([part.numpy().ravel() for part in parts])
+            total[places] += noise.coded(piece * scale, code)  # clips the piece as a whole
+    return NoisedSum(noise, total)
+
+
 def summed_examples(
     model: nn.Module,
     x: Tensor,
@@ -192,29 +243,5 @@ def summed_examples(
     code: FixedPoint,
     names: Sequence[str],
 ) -> NoisedSum:
-    """The update of one round, by each example's clipped gradient in whole steps: without its noise.
-
-    Every example is worked out by itself. In a batch the last bits of its gradient hang on the others, and the proof
-    needs a piece that does not; a sum of floating point numbers would have to be paid for, too.
-
-    Args:
-        x: [n, features]; n may be 0.
-        y: [n].
-        loss: prediction, y -> [n].
-        names: of the model's arrays, in the order of the sum. Those that are not trained stay as they are, but for
-            noise.
-    """
-    state = model.state_dict()
-    starts = dict(zip(names, np.cumsum([0, *(state[name].numel() for name in names)]), strict=False))
-    total = np.zeros(sum(state[name].numel() for name in names), np.int64)
-    named = {id(parameter): name for name, parameter in model.named_parameters()}
-    places = np.concatenate(
-        [np.arange(parameter.numel()) + starts[named[id(parameter)]] for parameter in trained(model)]
-    )
-    scale = -noise.clip_norm / plan.clip_norm
-    with clipped_sum(model, loss, plan.clip_norm) as gradients:
-        for example in range(len(x)):
-            one = gradients(x[example : example + 1].clone(), y[example : example + 1].clone())
-            piece = np.concatenate([gradient.numpy().ravel() for gradient in one]).astype(np.float64)
-            total[places] += noise.coded(piece * scale, code)
-    return NoisedSum(noise, total)
+    """`summed_pieces` if each example is a piece."""
+    return summed_pieces(model, x, y, loss, plan, noise, code, names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.learning.bounds import Allowed
 from edge.store.connection import Connection
 from privacy.accounting.ledger import PrivacyLedger
 from privacy.boundary.messages import Refusal
@@ -23,8 +24,10 @@ class Site:
 
     Attributes:
         min_cohort: of how many nodes a secure sum is at least, as this node's owner believes of the helper.
+        allowed: what the owner allows; None allows all that is installed.
     """
 
     connection: Connection
     ledger: PrivacyLedger
     min_cohort: int = 3
+    allowed: Allowed | None = None

@@ -12,6 +12,7 @@ from edge.page.settings import Settings
 from edge.page.texts import Speech
 from edge.store.connection import Connection
 from edge.store.health import Health, PartHealth
+from edge.store.sightings import Sightings
 from edge.store.slots import DAY_S, SLOT_S, WINDOW_S
 
 State = Literal["well", "note", "trouble"]
@@ -40,6 +41,7 @@ class Facts:
         parts: what the node process said.
         keys_at: when diagnosis keys came last.
         keys_waiting: deliveries of keys that are not compared yet.
+        in_the_future: sightings that a clock which was ahead has dated.
     """
 
     listened_until: float | None
@@ -49,6 +51,7 @@ class Facts:
     parts: dict[str, PartHealth]
     keys_at: float | None
     keys_waiting: int
+    in_the_future: int = 0
 
     @classmethod
     def read(cls, connection: Connection, now: float) -> Facts:
@@ -67,6 +70,7 @@ class Facts:
             parts=Health(connection).parts(),
             keys_at=one("SELECT max(received_at) FROM key_batches"),
             keys_waiting=int(one("SELECT count(*) FROM key_batches WHERE matched_at IS NULL") or 0),
+            in_the_future=Sightings(connection).in_the_future(now),
         )
 
 
@@ -93,6 +97,8 @@ def checks(facts: Facts, settings: Settings, speech: Speech) -> list[Check]:
         inspection.part("sensing"),
         inspection.node(),
         inspection.part("broker"),
+        inspection.part("training"),
+        inspection.part("revocations"),
         inspection.tracing(),
         inspection.disk(),
         inspection.retention(),
@@ -147,7 +153,7 @@ class Inspection:
             off = name == "sensing" and not self.settings.listens
             return self._check(name, "note", "off" if off else "unknown")
         state: State = "well" if part.state == "well" else "trouble" if part.state == "trouble" else "note"
-        if name == "broker" and part.state == "waiting" and self.speech.now - part.since > LATE_S:
+        if name in ("broker", "revocations") and part.state == "waiting" and self.speech.now - part.since > LATE_S:
             state = "trouble"
         return self._check(name, state, part.state, part.detail, when=self.speech.moment(part.since))
 
@@ -184,8 +190,10 @@ class Inspection:
         # Housekeeping runs once an hour while the node does.
         late = self._age(oldest) > (days + 1) * DAY_S
         when = self.speech.moment(oldest)
+        later = self.facts.in_the_future
+        detail = f"{later} sightings are dated in the future, and set aside" if later else ""
         return self._check(
-            "retention", "trouble" if late else "well", "late" if late else "well", days=shown, when=when
+            "retention", "trouble" if late else "well", "late" if late else "well", detail, days=shown, when=when
         )
 
     def clock(self) -> Check:
@@ -194,6 +202,9 @@ class Inspection:
         latest = max([part.at for part in self.facts.parts.values()], default=0.0)
         if latest > self.speech.now + LATE_S:
             return self._check("clock", "trouble", "back", when=now)
+        part = self.facts.parts.get("clock")
+        if part is not None and part.state == "trouble" and self._age(part.at) <= LATE_S:
+            return self._check("clock", "trouble", "ahead", part.detail, when=now)
         kept = clock_is_kept()
         text = "unknown" if kept is None else "well" if kept else "unset"
         return self._check("clock", "well" if kept else "note", text, when=now)

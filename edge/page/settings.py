@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_days: float = 14.0
     epsilon: float = 8.0
     delta: float = 1e-6
-    record_lifetime_days: float = 14.0
+    record_lifetime_days: float = 15.0
 
     def __post_init__(self) -> None:
         try:

@@ -15,6 +15,7 @@ import msgspec
 
 from edge.page.settings import Settings, read_settings
 from edge.store.connection import Connection
+from edge.store.trusted_clock import TrustedClock
 
 FRESH_S = 1800.0
 """Older entries leave the record lifetime, so a figure does not hold for ever."""
@@ -80,7 +81,7 @@ def main() -> None:
     connection = settings.store().connect()
     try:
         budget = Budget(settings.epsilon, settings.delta, settings.record_lifetime_days * 86400)
-        spent = PrivacyLedger(connection, budget).epsilon()
+        spent = PrivacyLedger(connection, budget, TrustedClock(connection).now).epsilon()
     finally:
         connection.close()
     with suppress(BrokenPipeError):  # the page has stopped meanwhile

@@ -14,7 +14,6 @@ import structlog
 from edge.lan import LocalUrl, NotLocal, resolve
 from edge.room.parcel import MOST_ROWS, Parcel, pack
 from edge.sensing.sightings import Sighting
-from edge.store.connection import transaction
 from edge.store.database import Database
 from edge.store.errors import StoreError
 from edge.store.listening import Listening
@@ -22,6 +21,7 @@ from edge.store.meta import Meta
 from edge.store.sightings import Sightings
 from edge.store.slots import WINDOW_S
 from privacy.boundary.audit import AuditLog
+from privacy.boundary.gate import SIGHTINGS_TO_HUB, SiteGate
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate, Role, UntrustedCertificate
 
@@ -78,7 +78,7 @@ class Courier:
         """
         store = self._database.connect()
         try:
-            meta = Meta(store)
+            meta, gate = Meta(store), SiteGate(AuditLog(store))
             until = int((Listening(store).until() or 0.0) // WINDOW_S)
             since = int(meta.get(SENT_UNTIL) or b"0")
             if until <= since:
@@ -86,13 +86,11 @@ class Courier:
             hub = self._hub()
             taken = 0
             for parcel in _parcels(Sightings(store).between(since * WINDOW_S, until * WINDOW_S), until):
-                payload = pack(self._identity, hub, parcel)
-                self._ask("POST", PATH, payload)
-                taken += len(parcel.sightings)
                 note = f"{len(parcel.sightings)} sightings to this room's hub, on the site's own network"
-                with transaction(store):
-                    AuditLog(store).append(kind="sightings", recipient=hub.party, payload=payload, note=note)
-                    meta.set(SENT_UNTIL, str(parcel.until_window).encode())
+                packed = pack(self._identity, hub, parcel)
+                self._ask("POST", PATH, gate.release(SIGHTINGS_TO_HUB, hub.party, packed, note))
+                taken += len(parcel.sightings)
+                meta.set(SENT_UNTIL, str(parcel.until_window).encode())
             return taken
         finally:
             store.close()

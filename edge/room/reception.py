@@ -10,6 +10,7 @@ from edge.room.parcel import BadParcel, sender_of, unpack
 from edge.store.connection import Connection, transaction
 from edge.store.meta import Meta
 from edge.store.sightings import Sightings
+from edge.store.trusted_clock import TrustedClock
 from privacy.identity.authority import Identity
 
 
@@ -68,7 +69,7 @@ class Reception:
             with transaction(store):
                 known = int(Meta(store).get(name) or b"0")
                 new = [sighting for sighting in parcel.sightings if sighting.window >= known]
-                Sightings(store).add(new, now)
+                Sightings(store).add(new, TrustedClock(store).now())
                 Meta(store).set(name, str(max(known, parcel.until_window)).encode())
         finally:
             store.close()

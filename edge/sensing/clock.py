@@ -4,43 +4,19 @@ Wall time is anchored on the monotonic clock, which nobody can set: what is hear
 and a wall clock that is set shows as a change of the offset between them. (Slow corrections do not show: Linux steers
 both clocks together.)
 
-Whether the wall clock is right can be known in one direction only. It is trusted once systemd-timesyncd has left its
-mark, or the kernel says that some daemon (chrony, ntpd) steers it; then until the machine is off. Set by hand it is
-better than before, and still not trusted.
+Whether the wall clock is right can be known in one direction only. It is trusted once something has synchronized it
+(`edge.store.machine_clock`); then until the machine is off. Set by hand it is better than before, and not trusted yet:
+the store's own clock (`edge.store.trusted_clock`) vouches for it once it has been steady for a day.
 """
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from edge.sensing.advertisement import ClockReading
 from edge.store.guesses import boot_id
-
-JUMP_S = 2.0
-"""A wall clock that is off by more than this against the monotonic clock was set, seconds."""
-
-TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
-TIME_ERROR = 5
-"""What adjtimex(2) returns while the clock is not synchronized."""
-ROOM_FOR_TIMEX = 512
-"""More bytes than `struct timex` has on any machine."""
-
-
-def synchronized() -> bool:
-    """Whether the system clock was synchronized since the machine booted, or is now."""
-    return TIMESYNCD_MARK.exists() or kernel_synchronized()
-
-
-def kernel_synchronized() -> bool:
-    """Whether the kernel knows of a daemon that steers its clock. Read only, no privilege needed."""
-    try:
-        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(ROOM_FOR_TIMEX))
-    except (OSError, AttributeError):
-        return False
-    return 0 <= int(state) < TIME_ERROR
+from edge.store.machine_clock import JUMP_S, synchronized
 
 
 class Clock:

@@ -73,6 +73,10 @@ class Page:
 class Logbook:
     """Takes what a scanner hears and saves it page by page.
 
+    Args:
+        clock: the store's own time, seconds: when pages are logged.
+        vouches: whether the store trusts a wall clock of this boot and offset that the scanner does not.
+
     Attributes:
         stored: sightings saved.
         dropped: sightings given up because the disk took nothing for too long.
@@ -87,6 +91,7 @@ class Logbook:
         capacity: int = CAPACITY,
         identifiers_a_window: int = IDENTIFIERS_A_WINDOW,
         clock: Callable[[], float] = time.time,
+        vouches: Callable[[str, float], bool] = lambda _boot, _offset_s: False,
     ) -> None:
         self.stored = 0
         self.dropped = 0
@@ -95,6 +100,7 @@ class Logbook:
         self._connection = connection
         self._capacity = capacity
         self._clock = clock
+        self._vouches = vouches
         self._folding = Folding(identifiers_a_window)
         self._whole: list[Sighting] = []
         self._pages: deque[Page] = deque()
@@ -170,9 +176,9 @@ class Logbook:
         """
         if not self._pages:
             return
-        logged_at = self._clock()
         last = self._closed_pages
         with transaction(self._connection):
+            logged_at = self._clock()  # with the lock in hand: what is dated anew meanwhile does not miss these rows
             listening = Listening(self._connection)
             # Of a commit that failed, and was on disk all the same, nothing is added again.
             unsaved = min(last - listening.saved_page(self._run), len(self._pages))
@@ -185,6 +191,9 @@ class Logbook:
     def _write(self, pages: Sequence[Page], logged_at: float) -> None:
         clock = self._best
         if clock is not None:
+            if not clock.trusted and self._vouches(clock.boot, clock.offset_s):
+                # For this time only: the next setting of the clock ends the store's trust.
+                clock = ClockReading(clock.boot, clock.offset_s, trusted=True)
             Guesses(self._connection).follow(clock.boot, clock.offset_s, clock.trusted)
             pages = [page.by(clock) for page in pages]
         certain = [page for page in pages if not page.guessed]

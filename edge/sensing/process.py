@@ -33,6 +33,7 @@ from edge.sensing.settings import Settings
 from edge.store.connection import Connection
 from edge.store.errors import StoreFull, StoreUnavailable
 from edge.store.listening import Listening
+from edge.store.trusted_clock import TrustedClock
 
 Field = str | int | float | None
 Emit = Callable[[dict[str, Field]], None]
@@ -110,10 +111,13 @@ class Sensing:
     def _listen(self, connection: Connection) -> None:
         since_s = Listening(connection).until()
         scanner = self._settings.scanner.open(since_s, self._stop.wait, self._tell)
+        clock = TrustedClock(connection)
         logbook = Logbook(
             connection,
             capacity=self._settings.capacity,
             identifiers_a_window=self._settings.identifiers_a_window,
+            clock=clock.now,
+            vouches=clock.vouches_for,
         )
         saving = Saving(logbook, self._emit, getattr(scanner, "counts", None))
         self._emit({"event": "listening", "since_s": since_s})

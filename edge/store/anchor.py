@@ -49,8 +49,11 @@ class Anchor:
         heads = _heads(connection)
         write_private(self.path, msgspec.json.encode(_Note(heads, _mac(key, heads))))
 
-    def check(self, connection: Connection) -> None:
-        """Whether the books reach their note; the first start of a store makes it.
+    def check(self, connection: Connection, *, make: bool = True) -> None:
+        """Whether the books reach their note.
+
+        Args:
+            make: write the note of a store that never had one, as its first start does.
 
         Raises:
             RolledBack: they do not, or there is no note though there was one.
@@ -61,7 +64,8 @@ class Anchor:
                 raise RolledBack(
                     f"{self.path}, which notes where this node's books end, is gone: put it back. {_WAY_OUT}"
                 )
-            self.write(connection)
+            if make:
+                self.write(connection)
             return
         for table, (row, digest) in self._read(key or b"").items():
             found = connection.execute(f"SELECT hash FROM {table} WHERE row = ?", (row,)).fetchone() if row else None  # noqa: S608

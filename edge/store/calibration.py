@@ -19,12 +19,23 @@ class Calibrations:
 
     connection: Connection
 
-    def add(self, session: Session) -> int:
-        """Store one session, all of it or nothing; returns its number."""
+    def add(self, session: Session, logged_at: float | None = None) -> int:
+        """Store one session, all of it or nothing; returns its number.
+
+        Args:
+            logged_at: the store's own time, seconds (`edge.store.trusted_clock`); retention counts from here. None
+                takes the session's start.
+        """
         with transaction(self.connection):
             row = self.connection.execute(
-                "INSERT INTO calibration_sessions (adapter, transmitter, started_at) VALUES (?, ?, ?) RETURNING id",
-                (session.adapter, session.transmitter, session.started_at),
+                "INSERT INTO calibration_sessions (adapter, transmitter, started_at, logged_at) VALUES (?, ?, ?, ?) "
+                "RETURNING id",
+                (
+                    session.adapter,
+                    session.transmitter,
+                    session.started_at,
+                    session.started_at if logged_at is None else logged_at,
+                ),
             ).fetchone()
             number = int(row[0])
             self.connection.executemany(
@@ -36,12 +47,14 @@ class Calibrations:
             )
         return number
 
-    def sessions(self) -> list[Session]:
-        """All sessions, in the order in which they were stored."""
+    def sessions(self, after: float = -math.inf, until: float = math.inf) -> list[Session]:
+        """Sessions that were logged after `after` and no later than `until`, in the order in which they were stored."""
         rows = self.connection.execute(
             "SELECT id, adapter, transmitter, started_at, distance_m, blocked, frames, rssi_sum, rssi_square_sum, "
             "       rssi_min, rssi_max, windows_heard, windows_listened "
-            "FROM calibration_sessions JOIN calibration_steps ON session = id ORDER BY id, position"
+            "FROM calibration_sessions JOIN calibration_steps ON session = id "
+            "WHERE logged_at > ? AND logged_at <= ? ORDER BY id, position",
+            (after, until),
         ).fetchall()
         return [
             Session(
@@ -52,9 +65,9 @@ class Calibrations:
         ]
 
     def purge(self, before: float) -> int:
-        """Delete the sessions that began before, seconds; corrections stay. Returns how many there were."""
+        """Delete the sessions that were logged before, seconds; corrections stay. Returns how many there were."""
         with transaction(self.connection):
-            old = self.connection.execute("SELECT id FROM calibration_sessions WHERE started_at < ?", (before,))
+            old = self.connection.execute("SELECT id FROM calibration_sessions WHERE logged_at < ?", (before,))
             numbers = old.fetchall()
             # Not left to ON DELETE CASCADE, which SQLite follows only where a connection asked for foreign keys.
             self.connection.executemany("DELETE FROM calibration_steps WHERE session = ?", numbers)

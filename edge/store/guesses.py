@@ -4,6 +4,8 @@ A Pi has no clock that runs without power: it boots with a time of the past, and
 or from somebody who sets it. What it hears until then is stored by that guess. The guess is wrong by one number for all
 of it, and that number shows when the clock is set: by how much the offset between wall clock and monotonic clock, which
 runs on undisturbed, has changed. So all of it moves by as many whole windows, and ends at most one window off.
+
+When it was logged does not move: that is told by the store's own clock (`edge.store.trusted_clock`), not by the wall.
 """
 
 from __future__ import annotations
@@ -79,7 +81,6 @@ class Guesses:
                     DayKeys(self.connection).find,
                     only_guessed=True,
                     by_windows=off,
-                    by_s=off * WINDOW_S,
                     guessed=still,
                 )
             DayKeys(self.connection).drop_empty()
@@ -101,7 +102,7 @@ class Guesses:
 
         Args:
             stretches: when the node listened, each from and until, seconds.
-            logged_at: wall clock as guessed, seconds.
+            logged_at: the store's own time, seconds; see `edge.store.trusted_clock`.
             boot: which boot of the machine this is.
             offset_s: wall clock minus monotonic clock, as the guess has it, seconds.
         """
@@ -125,9 +126,9 @@ class Guesses:
     def _add_stretch(self, from_s: float, until_s: float, logged_at: float) -> None:
         for slot, start, end in by_slot(from_s, until_s):
             longer = self.connection.execute(
-                "UPDATE guessed_stretches SET until_s = max(until_s, ?) "
+                "UPDATE guessed_stretches SET until_s = max(until_s, ?), logged_at = min(logged_at, ?) "
                 "WHERE slot = ? AND from_s <= ? AND until_s >= ?",
-                (end, slot, start, start),
+                (end, logged_at, slot, start, start),
             ).rowcount
             if not longer:
                 self.connection.execute(
@@ -141,6 +142,6 @@ class Guesses:
         self.connection.execute("DELETE FROM guessed_stretches")
         for from_s, until_s, logged_at in stretches:
             if still:
-                self._add_stretch(from_s + by_s, until_s + by_s, logged_at + by_s)
+                self._add_stretch(from_s + by_s, until_s + by_s, logged_at)
             else:
-                Listening(self.connection).add(from_s + by_s, until_s + by_s, logged_at + by_s)
+                Listening(self.connection).add(from_s + by_s, until_s + by_s, logged_at)

@@ -15,7 +15,7 @@ class PartHealth:
     """One part's state.
 
     Attributes:
-        part: "node", "broker", "sensing", "tracing", "page".
+        part: "node", "broker", "revocations", "training", "clock", "sensing", "tracing", "page".
         detail: what a technician wants to know, in English; "" where there is nothing to say.
         since: from when on it is in this state, seconds since the epoch.
         at: when it was last said. An old `at` means that the node does not run.

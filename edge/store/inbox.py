@@ -149,6 +149,14 @@ class Inbox:
         self._files.keep_only(message_id for (message_id,) in known)
         return forgotten
 
+    def drop(self, message_id: bytes) -> None:
+        """Forget a message that has no reply; one that is not there is no error."""
+        self.connection.execute("DELETE FROM inbox WHERE message_id = ? AND reply IS NULL", (message_id,))
+
+    def drop_unanswered(self) -> int:
+        """Forget what waits for its reply; returns how many. One that comes again is new."""
+        return self.connection.execute("DELETE FROM inbox WHERE reply IS NULL").rowcount
+
     @property
     def _files(self) -> ReplyFiles:
         return ReplyFiles.beside(self.connection.path)

@@ -22,7 +22,8 @@ class Listening:
         """The node listened from `from_s` to `until_s`; what is known of that already does not count again.
 
         Args:
-            logged_at: wall clock, seconds; retention counts from the first one of a slot.
+            logged_at: the store's own time, seconds (`edge.store.trusted_clock`); retention counts from the first one
+                of a slot.
 
         Raises:
             ValueError: the stretch is empty or runs backwards.
@@ -33,7 +34,8 @@ class Listening:
             self.connection.executemany(
                 "INSERT INTO listened (slot, seconds, until_s, first_logged_at) VALUES (?1, ?3 - ?2, ?3, ?4) "
                 "ON CONFLICT (slot) DO UPDATE SET "
-                "seconds = seconds + max(0, ?3 - max(?2, until_s)), until_s = max(?3, until_s)",
+                "seconds = seconds + max(0, ?3 - max(?2, until_s)), until_s = max(?3, until_s), "
+                "first_logged_at = min(first_logged_at, ?4)",
                 [(slot, start, end, logged_at) for slot, start, end in by_slot(from_s, until_s)],
             )
             self.reached(until_s)

@@ -24,6 +24,10 @@ class Meta:
             (name, value),
         )
 
+    def remove(self, name: str) -> None:
+        """Forget a value; one that is not there is no error."""
+        self.connection.execute("DELETE FROM meta WHERE name = ?", (name,))
+
     def get_or_make(self, name: str, make: Callable[[], bytes]) -> bytes:
         """The value, made and kept where there is none; two processes that ask at once get the same."""
         with transaction(self.connection):

@@ -79,6 +79,10 @@ class Outbox:
         """The broker has it; an id that is gone already is no error."""
         self.connection.execute("DELETE FROM outbox WHERE id = ?", (item_id,))
 
+    def drop(self, topic: str) -> int:
+        """Drop all that waits for this topic; returns how many."""
+        return self.connection.execute("DELETE FROM outbox WHERE topic = ?", (topic,)).rowcount
+
     def drop_expired(self, now: float) -> int:
         """Drop what came too late; returns how many."""
         return self.connection.execute("DELETE FROM outbox WHERE expires_at <= ?", (now,)).rowcount

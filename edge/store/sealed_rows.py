@@ -40,7 +40,7 @@ def add(connection: Connection, rows: Iterable[Sighting], logged_at: float, *, g
     """Seal and store sightings; where one of the same identifier, window and receiver is there, the two add up.
 
     Args:
-        logged_at: wall clock, seconds.
+        logged_at: the store's own time, seconds; see `edge.store.trusted_clock`.
         guessed: the clock that dated them was not yet set.
 
     Returns:
@@ -103,7 +103,6 @@ def move(
     *,
     only_guessed: bool = False,
     by_windows: int = 0,
-    by_s: float = 0.0,
     guessed: bool | None = None,
 ) -> int:
     """Take out the rows of the windows `first` to `end` (exclusive), and add them again.
@@ -114,7 +113,6 @@ def move(
         key_of: the key that the rows of a day are sealed with, None where it is lost: such rows are deleted.
         only_guessed: of the rows that were dated by a guess alone.
         by_windows: added to their window.
-        by_s: added to when they were logged, seconds.
         guessed: what they are from now on; None leaves that as it is.
 
     Returns:
@@ -151,7 +149,7 @@ def move(
                             row[3] if guessed is None else int(guessed),
                             *row[4:9],
                             meta,
-                            row[10] + by_s,
+                            row[10],
                         )
                         for (row, _, _), identifier, meta in zip(those, again, masked, strict=True)
                     ],

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from edge.store.connection import Connection, transaction
 from edge.store.day_keys import STALE, WINDOWS_PER_DAY, DayKey, DayKeys
 from edge.store.errors import StoreFull
-from edge.store.guesses import Guesses, boot_id, offset_s
 from edge.store.listening import COMPLETE_SHARE
 from edge.store.meta import Meta
 from edge.store.sealed_rows import BATCH, READ, add, blocks, move, opened, unmasked
@@ -21,6 +20,11 @@ from edge.store.sighting import IDENTIFIER_BYTES, Sighting, SightingColumns
 from edge.store.slots import CLOSE_DBM, DAY_S, SLOT_S, WINDOW_S, WINDOWS_PER_SLOT
 
 __all__ = ["Purged", "Sighting", "SightingColumns", "Sightings"]
+
+
+FUTURE_S = float(DAY_S)
+"""The store's own time may be behind the wall clock that dates sightings by this much; what is dated later is set aside
+until it is that late, and deleted when it is due as everything else: retention goes by when it was logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Sightings:
         """Store sightings; where one of the same identifier, window and receiver is there, the two add up.
 
         Args:
-            logged_at: wall clock, seconds; retention counts from here.
+            logged_at: the store's own time, seconds (`edge.store.trusted_clock`); retention counts from here.
 
         Returns:
             How many were added.
@@ -101,32 +105,53 @@ class Sightings:
                 column.extend(values)
         return replace(columns, identifiers=bytes(identifiers), metadata=bytes(metadata))
 
-    def close_minutes(self) -> list[tuple[int, float]]:
+    def close_minutes(self, after: float = -math.inf, until: float = math.inf) -> list[tuple[int, float]]:
         """Person-minutes of close contact of each complete slot, in order: `[(slot, minutes), ...]`.
 
-        An identifier counts `WINDOW_S` in a window where its mean RSSI is at least `CLOSE_DBM` at the receiver that
-        heard it loudest. A slot is complete, and its number final, once it is over and the node listened for
+        An identifier counts `WINDOW_S` in a window if its mean RSSI is at least `CLOSE_DBM` at the receiver that heard
+        it loudest. A slot is complete, and its number final, once it is over and the node listened for
         `COMPLETE_SHARE` of it; a quiet one has 0 minutes. Other slots are absent: that nothing was heard there means
-        nothing.
+        nothing. So are slots of which anything is dated by a guess, or which begin more than `FUTURE_S` after `until`.
+
+        Args:
+            after, until: the store's own time, seconds: a slot is read if the first of its rows was logged after
+                `after` and no later than `until`; whole, or not at all.
         """
         rows = self.connection.execute(
             "WITH close AS (SELECT window_index / :per_slot AS slot, count(*) AS windows FROM "
             "    (SELECT DISTINCT window_index, identifier FROM sightings WHERE rssi_sum >= :close_dbm * frames) "
-            "    GROUP BY 1) "
-            "SELECT listening.slot, coalesce(close.windows, 0) * :window_s / 60.0 "
-            "FROM listening LEFT JOIN close USING (slot) "
-            "WHERE listening.seconds >= :enough_s "
-            "  AND (listening.slot + 1) * :slot_s <= (SELECT max(until_s) FROM listening) "
-            "ORDER BY listening.slot",
+            "    GROUP BY 1), "
+            "heard AS (SELECT window_index / :per_slot AS slot, min(logged_at) AS first_logged_at, "
+            "    max(guessed) AS guessed FROM sightings GROUP BY 1) "
+            "SELECT listened.slot, coalesce(close.windows, 0) * :window_s / 60.0 "
+            "FROM listened LEFT JOIN close USING (slot) LEFT JOIN heard USING (slot) "
+            "WHERE listened.seconds >= :enough_s "
+            "  AND listened.slot * :slot_s <= :latest_s "
+            "  AND (listened.slot + 1) * :slot_s <= "
+            "    (SELECT max(until_s) FROM listened WHERE slot * :slot_s <= :latest_s) "
+            "  AND coalesce(min(listened.first_logged_at, heard.first_logged_at), listened.first_logged_at) > :after "
+            "  AND coalesce(min(listened.first_logged_at, heard.first_logged_at), listened.first_logged_at) <= :until "
+            "  AND coalesce(heard.guessed, 0) = 0 AND listened.slot NOT IN (SELECT slot FROM guessed_stretches) "
+            "ORDER BY listened.slot",
             {
                 "per_slot": WINDOWS_PER_SLOT,
                 "close_dbm": CLOSE_DBM,
                 "window_s": WINDOW_S,
                 "enough_s": COMPLETE_SHARE * SLOT_S,
                 "slot_s": SLOT_S,
+                "after": after,
+                "until": until,
+                "latest_s": until + FUTURE_S,
             },
         )
         return [(int(slot), float(minutes)) for slot, minutes in rows]
+
+    def in_the_future(self, now: float) -> int:
+        """How many sightings a clock that was ahead has dated more than `FUTURE_S` after `now`, seconds."""
+        first = math.floor((now + FUTURE_S) / WINDOW_S) + 1
+        return int(
+            self.connection.execute("SELECT count(*) FROM sightings WHERE window_index >= ?", (first,)).fetchone()[0]
+        )
 
     def purge(self, before_logged_at: float) -> Purged:
         """Delete what was logged before, so that its bytes are gone from the file and from the write-ahead log.
@@ -141,8 +166,6 @@ class Sightings:
         if self.connection.in_transaction:
             raise RuntimeError("purge cannot run inside a transaction: commit first")
         with transaction(self.connection):
-            # Before the clock was set all was logged long ago, as it seems.
-            Guesses(self.connection).follow(boot_id(), offset_s(), trusted=False)
             slots = self.connection.execute(
                 "SELECT slot FROM listening WHERE first_logged_at < :before "
                 "UNION SELECT window_index / :per_slot FROM sightings WHERE logged_at < :before",

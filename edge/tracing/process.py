@@ -35,6 +35,8 @@ from edge.tracing.exposure import Exposing, Site
 from edge.tracing.rooms import Receiver, Rooms
 from edge.tracing.scoring import Scoring
 from edge.tracing.settings import Settings
+from privacy.boundary.audit import AuditLog
+from privacy.boundary.gate import SiteGate
 from privacy.tokens.export import Authority, ExportRefused, read_export
 from privacy.tokens.gaen import INTERVAL_S
 
@@ -107,7 +109,8 @@ class Tracing:
         from edge.tracing.webhook import NotDelivered, Webhook, pause_s  # noqa: PLC0415  (20 MB, for alerts alone)
 
         authority = None if section.authority is None else Path(section.authority)
-        webhook = Webhook(LocalUrl.parse(section.url), bytes.fromhex(section.secret), authority, self.clock)
+        gate = SiteGate(AuditLog(connection, self.clock))
+        webhook = Webhook(LocalUrl.parse(section.url), bytes.fromhex(section.secret), gate, authority, self.clock)
         for alert in waiting:
             attempts = alert.attempts + 1
             try:

@@ -23,6 +23,7 @@ import msgspec
 
 from edge.lan import LocalUrl, NotLocal, resolve
 from edge.store.exposures import StoredExposure
+from privacy.boundary.gate import ALERT_TO_SITE_SERVER, SiteGate
 
 TIMEOUT_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 6 * 3600.0
@@ -69,16 +70,18 @@ class Webhook:
 
     url: LocalUrl
     secret: bytes = field(repr=False)
+    gate: SiteGate
     authority: Path | None = None
     clock: Callable[[], float] = time.time
 
     def tell(self, alert: StoredExposure) -> None:
-        """Call it once.
+        """Call it once; the audit log has the call before it is made.
 
         Raises:
             NotDelivered: it is not local (any more), did not answer, or did not say yes.
         """
-        body = body_of(alert)
+        note = "an alert to the site's own server, on the site's own network"
+        body = self.gate.release(ALERT_TO_SITE_SERVER, f"{self.url.host}:{self.url.port}", body_of(alert), note)
         headers = {
             "Host": f"{self.url.host}:{self.url.port}",
             "Content-Type": "application/json",

@@ -1,36 +1,42 @@
-"""The book that says what a node's records have cost so far, and no when that would be too much.
+"""Privacy ledger: records what a node's records have cost, and refuses work that would exceed the budget.
 
-**Theorem.** For every record, the outputs that were made while the record was in the store and that were released are
-together (epsilon, delta)-differentially private for the record's privacy unit, with that unit's epsilon and delta in
-the budget. So a node can learn for years, and what counts for a record is the worst window of one record lifetime.
+**Theorem.** Take a privacy unit whose rows were logged in [b, b + s], s the spread of such a unit (`UNIT_SPREAD_S`; of
+a person's day `DAY_SPREAD_S`). All that was ever released is together (epsilon, delta)-differentially private for what
+the unit holds, with that unit's limit in the budget, also if each request was chosen by what was released before. So a
+node can learn for years, and what counts for a unit is the worst window of one record lifetime and its spread.
 
-*Proof.* An entry may touch the records alive between its reservation r and its end: the time e of its spend, at the
-latest r + `HOLD_S`, for a later spend is refused. Take a record that lives from b to at most b + L (L the record
-lifetime), and of all entries that touched it the one reserved last, at r <= b + L. That reservation was granted after
-composing the events of its unit, of no unit and of the whole site, of all entries whose end, known or latest possible,
-is r - L or later. Every entry that touched the record ended
-at b >= r - L or later, and was reserved no later than r, so it was among them. Nothing is released without a spend.
+*Proof.* Work of an entry that was reserved at r reads rows that were logged in (r - L, r], L the record lifetime
+(`reading_window`), and no others. So an entry can touch the unit only if b <= r < b + s + L. Ledger time never goes
+back from one row to the next, so entries are reserved in the order of their times. Let e be the last one that touched
+the unit, at r. Every other that touched it was reserved before e and later than r - L - s, so its events were among
+those that the budget's filter (`privacy.accounting.composition.fits`) let through together with e's. A filter that lets
+a set through lets every part of it through. So the events that touched the unit passed a filter whose numbers the
+budget fixes, and that is what a filter proves. Nothing is released without a spent entry, and no work reads before the
+spend.
 
-*Assumptions.* (1) Retention deletes a record at the latest L after it was made, by the same clock, before any later
-entry reads the store. (2) Each event bounds what its work did to one privacy unit. (3) The events' numbers are public
-and do not depend on earlier outputs; the outputs may (adaptive composition). (4) Only work with a spent entry is
-released. (5) Work that is charged to one unit reads no records of another: a `slot` is made of sightings, a `session`
-of calibrations (the entry's purpose names the columns, and SQLite held the work to them). Of the whole `site` the
-theorem speaks only where nothing was charged to parts of it: those outputs say something of the site, too.
+It does not matter when the work runs, whether it ends, or what the clock says: a row keeps the time it was logged at.
 
-A crash never under-counts: a reservation without a spend keeps counting exactly as a spent one would that ended at the
-last moment allowed, and nothing can take it back. A second attempt at the same message needs a second reservation,
-for the first attempt's work may have run and its output may have been seen.
+*Assumptions.* (1) Work reads only rows in the reading window of its entry, and only of what its purpose names. (2) A
+row keeps its `logged_at`, and the rows of one unit are logged within its spread. (3) Each event bounds what its work
+does to one unit, and what it says of a day (`day_units`) is so. (4) Work that is charged to one unit reads no rows of
+another: a `slot` is made of sightings, a `session` of calibrations; what is charged to a day or a site counts for all
+smaller units. Of the whole `site` the theorem speaks only where nothing was charged to parts of it: those outputs say
+something of the site, too.
+
+A crash never under-counts: a reservation counts from the moment it is written, and nothing can take it back. A second
+attempt at the same message needs a second reservation, for the first attempt's output may have been seen.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from privacy.accounting.composition import epsilon
+from privacy.accounting.composition import Adjacency, epsilon, fits
 from privacy.accounting.events import (
+    DAY,
     SITE,
     Event,
     SampledGaussian,
@@ -38,10 +44,12 @@ from privacy.accounting.events import (
     decode_events,
     encode_events,
 )
-from privacy.journal import Connection, Journal, transaction
+from privacy.accounting.persons import of_person
+from privacy.journal import Connection, Head, Journal, transaction
 
-HOLD_S = 86400.0
-"""A reservation must be spent within this many seconds, or its work must be thrown away."""
+UNIT_SPREAD_S, DAY_SPREAD_S = 86400.0, 2 * 86400.0
+"""The rows of one unit are logged within this many seconds, late ones of a satellite included; those of a day, within a
+day more."""
 
 _TABLE = "privacy_ledger"
 _COLUMNS = {
@@ -88,10 +96,6 @@ class AlreadySpent(LedgerError):
     """The reservation was spent before: its one release has happened."""
 
 
-class ReservationExpired(LedgerError):
-    """The work took longer than a reservation holds; its output must not be released."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limit:
     """The most that may be learnt of one privacy unit.
@@ -117,23 +121,36 @@ class Budget:
 
     Attributes:
         epsilon, delta: of units that `units` does not name.
-        record_lifetime_s: seconds after which retention has deleted a record.
-        units: limits of single units, by name.
+        record_lifetime_s: seconds for which a record is read.
+        units: limits of single units, by name. One for `day` bounds what is learnt of a person's day at this site.
+        nodes_of_site: by how many nodes of the site one person may be heard; a day is charged for all of them.
     """
 
     epsilon: float
     delta: float
     record_lifetime_s: float
     units: Mapping[str, Limit] = field(default_factory=dict)
+    nodes_of_site: int = 1
 
     def __post_init__(self) -> None:
         Limit(self.epsilon, self.delta)
+        if self.nodes_of_site < 1:
+            raise ValueError(f"nodes_of_site must be at least 1, got {self.nodes_of_site}")
         if not 0 < self.record_lifetime_s < float("inf"):
             raise ValueError(f"record_lifetime_s must be finite and above 0, got {self.record_lifetime_s}")
 
     def of(self, unit: str) -> Limit:
         """The limit of one unit."""
         return self.units.get(unit) or Limit(self.epsilon, self.delta)
+
+    def window_s(self, unit: str) -> float:
+        """Seconds before now from which entries still count for a unit."""
+        return self.record_lifetime_s + (DAY_SPREAD_S if unit == DAY else UNIT_SPREAD_S)
+
+    def charged(self, events: Sequence[Event], unit: str) -> list[Event]:
+        """What of `events` counts for one unit, as it counts for it."""
+        mine = [event for event in events if counts_for(event, unit)]
+        return [of_person(event, nodes=self.nodes_of_site) for event in mine] if unit == DAY else mine
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +186,22 @@ class PrivacyLedger:
     Append-only: a spend is a row of its own. Several processes may hold one each on the same file.
 
     Args:
-        clock: seconds since the epoch. Where it goes back, time stands still in the ledger until it has caught up.
+        clock: seconds since the epoch. If it goes back, time stands still in the ledger until it has caught up.
+        newest_record: when the newest record that may be read was logged. Ledger time is never before it.
     """
 
-    def __init__(self, connection: Connection, budget: Budget, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        budget: Budget,
+        clock: Callable[[], float] = time.time,
+        newest_record: Callable[[], float] = lambda: -math.inf,
+    ) -> None:
         self._journal = Journal(connection, _TABLE, _COLUMNS)
         self._connection = connection
         self._clock = clock
+        self._newest_record = newest_record
+        self._verified: Head | None = None
         self.budget = budget
         create_tables(connection)
 
@@ -184,31 +210,40 @@ class PrivacyLedger:
 
         Raises:
             BudgetSpent: it does not fit; nothing was written.
+            BrokenChain: the ledger was tampered with; nothing was written. All rows are looked at once, later new ones.
             LedgerError: called inside a transaction, where a crash could take the reservation back after the work ran.
         """
         if self._connection.in_transaction:
             raise LedgerError("reserve inside an open transaction would not be durable before the work runs: commit it")
-        # Composing takes up to a second, and others wait for the lock: this fills the cache before it is taken.
-        self._refuse_unless_it_fits(events)
+        self._verified = self._journal.verify(self._verified)
         with transaction(self._connection):
+            self._journal.verify(self._verified)
             self._refuse_unless_it_fits(events)
             row = ("reserve", self._now(), message_id, purpose, encode_events(events), None)
             return self._journal.append(row)
 
     def spend(self, entry: int) -> None:
-        """Record that the work of `entry` has run, which its release needs.
+        """Record that the work of `entry` may run now, and what it gives may be released.
 
-        May be part of the caller's own transaction, so that the output is stored if and only if it is paid for.
+        May be part of the caller's own transaction.
 
         Raises:
             UnknownEntry, AlreadySpent: nothing was written.
-            ReservationExpired: throw the output away.
         """
         if self._connection.in_transaction:
             self._spend(entry)
             return
         with transaction(self._connection):
             self._spend(entry)
+
+    def reading_window(self, entry: int) -> tuple[float, float]:
+        """The (after, until] of the times at which a row that the work of `entry` may read was logged.
+
+        Raises:
+            UnknownEntry: it is no reservation.
+        """
+        reserved_at = self._entry(entry).reserved_at
+        return reserved_at - self.budget.record_lifetime_s, reserved_at
 
     def forfeit(self, why: str) -> int:
         """Count all of every budget as spent for a record lifetime from now on; returns the entry's number.
@@ -224,13 +259,12 @@ class PrivacyLedger:
 
     def epsilon(self) -> float:
         """Epsilon, at its unit's delta, of the worst record alive now; reservations count."""
-        counting = self._counting()
-        return max((self._epsilon(counting, unit) for unit in self._units(counting)), default=0.0)
+        return max(self.by_unit().values(), default=0.0)
 
-    def by_unit(self) -> dict[str, float]:
-        """The same for each unit that anything was charged to."""
-        counting = self._counting()
-        return {unit: self._epsilon(counting, unit) for unit in self._units(counting)}
+    def by_unit(self, adjacency: Adjacency = Adjacency.REPLACED) -> dict[str, float]:
+        """The same for each unit that anything was charged to, or that has a limit of its own."""
+        now = self._now()
+        return {unit: self._epsilon(self._counting(unit, now), unit, adjacency) for unit in self._units(now, ())}
 
     def entries(self) -> list[Entry]:
         """All reservations, oldest first."""
@@ -253,43 +287,47 @@ class PrivacyLedger:
         return self._journal.verify()
 
     def _spend(self, number: int) -> None:
+        entry = self._entry(number)
+        if entry.spent_at is not None:
+            raise AlreadySpent(f"entry {number} was spent before: reserve again for another attempt")
+        self._journal.append(("spend", self._now(), entry.message_id, "", b"", number))
+
+    def _entry(self, number: int) -> Entry:
         found = self._entries("reserved.row = ?", (number,))
         if not found:
             raise UnknownEntry(f"entry {number} is no reservation in this ledger: reserve first, spend its number")
-        entry, now = found[0], self._now()
-        if entry.spent_at is not None:
-            raise AlreadySpent(f"entry {number} was spent before: reserve again for another attempt")
-        if now > entry.reserved_at + HOLD_S:
-            raise ReservationExpired(
-                f"entry {number} was reserved {now - entry.reserved_at:.0f} s ago and holds for {HOLD_S:.0f} s: "
-                "throw its output away and reserve again"
-            )
-        self._journal.append(("spend", now, entry.message_id, "", b"", number))
+        return found[0]
 
     def _refuse_unless_it_fits(self, events: Sequence[Event]) -> None:
-        counting = self._counting()
-        for unit in self._units([*counting, *events]):
-            if not any(counts_for(event, unit) for event in events):
+        now = self._now()
+        for unit in self._units(now, events):
+            asked = self.budget.charged(events, unit)
+            if not asked:
                 continue
-            total = self._epsilon([*counting, *events], unit)
-            if not total <= self.budget.of(unit).epsilon:
-                spent, asked = self._epsilon(counting, unit), self._epsilon(events, unit)
-                raise BudgetSpent(spent, asked, total, self.budget, unit)
+            limit, counting = self.budget.of(unit), self._counting(unit, now)
+            if not fits([*counting, *asked], limit.epsilon, limit.delta):
+                spent, alone, total = (epsilon(part, limit.delta) for part in (counting, asked, [*counting, *asked]))
+                raise BudgetSpent(spent, alone, total, self.budget, unit)
 
-    def _units(self, events: Sequence[Event]) -> list[str]:
-        """Whose budgets these events are charged to, in order."""
-        return sorted({event.unit for event in events} | set(self.budget.units))
+    def _units(self, now: float, asked: Sequence[Event]) -> list[str]:
+        """Whose budgets count now, in order."""
+        alive = self._alive(now - max(self.budget.window_s(DAY), self.budget.window_s(SITE)))
+        named = {event.unit for entry in alive for event in entry.events if self._counts(entry, event.unit, now)}
+        return sorted(named | {event.unit for event in asked} | set(self.budget.units))
 
-    def _epsilon(self, events: Sequence[Event], unit: str) -> float:
-        # What is charged to part of a site says nothing about the whole of it.
-        mine = [event for event in events if counts_for(event, unit)]
-        return epsilon(mine, self.budget.of(unit).delta)
+    def _counts(self, entry: Entry, unit: str, now: float) -> bool:
+        return entry.reserved_at >= now - self.budget.window_s(unit)
 
-    def _counting(self) -> list[Event]:
-        """Events of all entries whose end, known or latest possible, is within one record lifetime."""
-        oldest = self._now() - self.budget.record_lifetime_s
-        entries = self._entries("reserved.at >= ? AND coalesce(spent.at, ?) >= ?", (oldest - HOLD_S, oldest, oldest))
-        return [event for entry in entries for event in entry.events]
+    def _epsilon(self, charged: Sequence[Event], unit: str, adjacency: Adjacency) -> float:
+        return epsilon(charged, self.budget.of(unit).delta, adjacency)
+
+    def _counting(self, unit: str, now: float) -> list[Event]:
+        """What all entries that can have touched a unit of which rows may still be read cost it."""
+        entries = self._alive(now - self.budget.window_s(unit))
+        return self.budget.charged([event for entry in entries for event in entry.events], unit)
+
+    def _alive(self, oldest: float) -> list[Entry]:
+        return self._entries("reserved.at >= ?", (oldest,))
 
     def _entries(self, where: str, parameters: Sequence[object]) -> list[Entry]:
         rows = self._connection.execute(
@@ -301,7 +339,6 @@ class PrivacyLedger:
         return [Entry(row[0], row[1], row[2], decode_events(row[3]), row[4], row[5]) for row in rows]
 
     def _now(self) -> float:
-        """Never before the last row: a clock that went back must not bring an expired entry's time closer."""
+        """Never before the last row, nor before the newest record that is to be read."""
         last = self._connection.execute(f"SELECT at FROM {_TABLE} ORDER BY row DESC LIMIT 1").fetchone()  # noqa: S608
-        now = float(self._clock())
-        return max(now, last[0]) if last else now
+        return max(float(self._clock()), float(self._newest_record()), *(last or ()))

@@ -1,7 +1,8 @@
 """Whose certificate is whose: parties present themselves on the wire, and the authority's signature vouches.
 
 A `Directory` also is the one way in: `receive` believes a payload only when topic, certificate, signature, time and
-addressee agree.
+addressee agree. A certificate that the authority's newest list names is refused from the moment that the list is here,
+in whatever its party sends and in whatever should be sealed to it.
 """
 
 from __future__ import annotations
@@ -13,26 +14,33 @@ from privacy.boundary.envelope import Envelope, Reason, Rejected
 from privacy.boundary.messages import EVERYONE, SEALED, Body, Claim, Header, Keys, Kind, Presence
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate, UntrustedCertificate
+from privacy.identity.revocation import Revocations
 
 
 class Directory:
-    """The certificates that this party has heard and verified, its own included."""
+    """The certificates that this party has heard and verified, its own included.
 
-    def __init__(self, identity: Identity) -> None:
+    Args:
+        revocations: the newest list that this party has; without it, one that is in memory only.
+    """
+
+    def __init__(self, identity: Identity, revocations: Revocations | None = None) -> None:
         self.identity = identity
+        self.revocations = revocations or Revocations(identity.anchor)
         self._known: dict[str, Certificate] = {identity.party: identity.certificate}
 
     def certificate(self, party: str) -> Certificate:
         """The certificate of a party that has presented itself.
 
         Raises:
-            Rejected: STRANGER, nobody has presented a certificate of that name that is valid still.
+            Rejected: STRANGER, nobody has presented a certificate of that name that is valid still; REVOKED, it was
+                taken back.
         """
         return self._certificate(party, datetime.now(UTC))
 
     def __contains__(self, party: str) -> bool:
         known = self._known.get(party)
-        return known is not None and datetime.now(UTC) <= known.not_after
+        return known is not None and datetime.now(UTC) <= known.not_after and not self._is_revoked(known)
 
     def receive(self, topic: str, payload: bytes | memoryview, *, now: float | None = None) -> tuple[Header, Body]:
         """Believe a payload, or say why not. A presence also introduces its party.
@@ -58,9 +66,11 @@ class Directory:
             certificate = self.identity.anchor.verify(presence.certificate, at=at)
         except UntrustedCertificate as why:
             raise Rejected(Reason.STRANGER, str(why)) from why
+        self._check_revocation(certificate)
         envelope.verify(certificate, now=now)
         known = self._known.get(certificate.party)
-        if known is not None and certificate.not_before < known.not_before:  # an old presence, sent again by somebody
+        older = known is not None and certificate.not_before < known.not_before
+        if known is not None and older and not self._is_revoked(known):  # an old presence, sent again by somebody
             raise Rejected(Reason.STRANGER, f"{certificate.party} has presented a newer certificate since")
         self._known[certificate.party] = certificate
         return header, presence
@@ -81,7 +91,15 @@ class Directory:
             raise Rejected(Reason.STRANGER, f"{party} has presented no certificate")
         if at > known.not_after:
             raise Rejected(Reason.STRANGER, f"certificate of {party} expired on {known.not_after:%Y-%m-%d %H:%M} UTC")
+        self._check_revocation(known)
         return known
+
+    def _is_revoked(self, certificate: Certificate) -> bool:
+        return certificate.serial in self.identity.anchor.revoked or self.revocations.revokes(certificate.serial)
+
+    def _check_revocation(self, certificate: Certificate) -> None:
+        if self._is_revoked(certificate):
+            raise Rejected(Reason.REVOKED, f"{certificate.party}, certificate {certificate.serial:x}")
 
     def _addressed(self, topic: str, payload: bytes | memoryview) -> Envelope:
         envelope = Envelope.parse(payload)

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     WRONG_TOPIC = "on a topic of another kind or party"
     WRONG_RUN = "for another run"
     CANNOT_OPEN = "sealed to other keys"
+    REVOKED = "from a party whose certificate was revoked"
     NOT_ENTITLED = "of a kind that its sender's role may not send"
     DUPLICATE = "of a task that was answered before"
     UNASKED = "of a task that is not open, or no longer"
@@ -65,6 +66,7 @@ SENDERS: dict[Kind, frozenset[Role]] = {
     Kind.KEYS: frozenset({Role.HEALTH}),
     Kind.SUM: frozenset({Role.LEADER}),
     Kind.SHARE: frozenset({Role.HELPER}),
+    Kind.REVOCATIONS: frozenset(),
 }
 
 
@@ -144,7 +146,8 @@ class Envelope:
             except (InvalidTag, ValueError) as why:
                 raise Rejected(Reason.CANNOT_OPEN, header.kind) from why
         try:
-            return msgspec.msgpack.decode(plain, type=BODY[header.kind])
+            body: Body = msgspec.msgpack.decode(plain, type=BODY[header.kind])
+            return body
         except (msgspec.DecodeError, UnicodeDecodeError) as why:
             raise Rejected(Reason.MALFORMED, f"{header.kind}: {why}") from why
 
@@ -182,7 +185,7 @@ def wrap_and_hash(
     Raises:
         ValueError: header, body and recipient contradict each other.
     """
-    if BODY.get(header.kind) is not type(body) or header.sealed is not (header.kind in SEALED):
+    if not isinstance(body, BODY.get(header.kind, ())) or header.sealed is not (header.kind in SEALED):
         raise ValueError(f"a {header.kind} cannot carry {type(body).__name__} with sealed={header.sealed}")
     payload, start = begin(header, SEALED_KEY_BYTES + size_of(body) + TAG_BYTES)
     at = start + SEALED_KEY_BYTES if header.sealed else start

@@ -1,6 +1,8 @@
 """The only door out of a node. What passes is of a declared kind, is paid for in the ledger, and is written down.
 
-The one other thing that passes is a case that a clinic confirmed, under a consent recorded for this very message.
+Three other things pass: a case that a clinic confirmed, under a consent recorded for this very message; and, through
+`SiteGate`, what a satellite tells the hub of its room and what a site's own server is told of an alert. The last two go
+to a machine in the same building.
 
 The gate does not know what the numbers in a reply mean; it knows that a mechanism which does has reserved and spent
 privacy budget for this very task. A reply without such an entry stays inside, unless the node's owner has allowed apps
@@ -19,10 +21,21 @@ from privacy.accounting.ledger import Entry, PrivacyLedger
 from privacy.boundary import topics
 from privacy.boundary.audit import AuditLog
 from privacy.boundary.envelope import wrap, wrap_and_hash
-from privacy.boundary.messages import EVERYONE, MESSAGE_ID_BYTES, Case, Header, Kind, Presence, Refusal, Reply
+from privacy.boundary.messages import (
+    EVERYONE,
+    MESSAGE_ID_BYTES,
+    Case,
+    Header,
+    Kind,
+    Presence,
+    Refusal,
+    Reply,
+    Unready,
+)
 from privacy.boundary.wire import Will
-from privacy.catalogue.columns import Mechanism
-from privacy.catalogue.tracing import CASE_SOURCES
+from privacy.catalogue.columns import Mechanism, Sources
+from privacy.catalogue.radio import HUB_SOURCES
+from privacy.catalogue.tracing import ALERT_SOURCES, CASE_SOURCES
 from privacy.catalogue.use import CATALOGUE, Use
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Certificate, Role
@@ -67,7 +80,9 @@ class Consents(Protocol):
         ...
 
 
-def presence(identity: Identity, session: bytes, *, online: bool, software: str) -> Will:
+def presence(
+    identity: Identity, session: bytes, *, online: bool, software: str, unready: Unready | None = None
+) -> Will:
     """A party's own presence, signed, as what to publish now or to leave with the broker as a will."""
     now = time.time()
     header = Header(
@@ -82,7 +97,7 @@ def presence(identity: Identity, session: bytes, *, online: bool, software: str)
         now + PRESENCE_LIFETIME_S,
         False,
     )
-    body = Presence(identity.certificate.der, online, session, software)
+    body = Presence(identity.certificate.der, online, session, software, unready)
     return Will(topics.presence(identity.party), bytes(wrap(identity, header, body)))
 
 
@@ -197,6 +212,42 @@ class Gate:
         note = f"{len(case.keys)} day keys of a confirmed case, with consent {case.consent}"
         self._audit.append(kind=Kind.CASE.value, recipient=recipient.party, payload=payload, sha256=digest, note=note)
         return Released(payload, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDelivery:
+    """Something that may go to a machine in the same building.
+
+    Attributes:
+        kind: name of it in the audit log.
+        mechanism: by which the columns of `sources` must be allowed to leave.
+    """
+
+    kind: str
+    mechanism: Mechanism
+    sources: Sources
+
+
+SIGHTINGS_TO_HUB = SiteDelivery("sightings", Mechanism.ROOM_HUB, HUB_SOURCES)
+ALERT_TO_SITE_SERVER = SiteDelivery("alert", Mechanism.SITE_ALERT, ALERT_SOURCES)
+
+
+class SiteGate:
+    """Lets deliveries out to machines in the same building."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+
+    def release(self, delivery: SiteDelivery, recipient: str, payload: bytes, note: str) -> bytes:
+        """Write down that a payload is about to leave, and return it. One that is sent again is written down again.
+
+        Raises:
+            Undeclared: a column that it is made of may not leave by its mechanism; nothing was written.
+        """
+        if objections := CATALOGUE.objections(delivery.sources, (delivery.mechanism,)):
+            raise Undeclared(f"{delivery.kind} cannot go out: {'; '.join(objections)}")
+        self._audit.append(kind=delivery.kind, recipient=recipient, payload=payload, note=note)
+        return payload
 
 
 def _check_sources(paying: Sequence[Entry]) -> None:

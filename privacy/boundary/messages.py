@@ -1,4 +1,4 @@
-"""The whole list of what may cross: nine kinds of message, as strict typed structs.
+"""The whole list of what may cross: ten kinds of message, as strict typed structs.
 
 A field that is not declared here does not decode, so there is no place for a record to hide in. Times are seconds since
 the epoch, UTC. Run and node ids are uint64.
@@ -7,11 +7,19 @@ the epoch, UTC. Run and node ids are uint64.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
-from privacy.secure_sum.exchange import SEALED_SEED_BYTES, SIGNATURE_BYTES, SealedSeed, SumRequest, SumShare
+from privacy.secure_sum.exchange import (
+    SEALED_SEED_BYTES,
+    SIGNATURE_BYTES,
+    DrawRequest,
+    DrawShare,
+    SealedSeed,
+    SumRequest,
+    SumShare,
+)
 
 MESSAGE_ID_BYTES = 16
 DIGEST_BYTES = 32
@@ -20,7 +28,7 @@ SMALL_BYTES = 1024
 SIZE_BYTES = 9
 """Of a number in msgpack, at most."""
 NAME_SIZE_BYTES = 4 * 64 + 5
-SEED_SIZE_BYTES = SEALED_SEED_BYTES + SIGNATURE_BYTES + NAME_SIZE_BYTES + 16
+SEED_SIZE_BYTES = SEALED_SEED_BYTES + SIGNATURE_BYTES + NAME_SIZE_BYTES + 48
 """Of a sealed seed and the name of its node."""
 
 Id = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
@@ -55,6 +63,7 @@ class Kind(StrEnum):
     KEYS = "keys"
     SUM = "sum"
     SHARE = "share"
+    REVOCATIONS = "revocations"
 
 
 class Encoding(StrEnum):
@@ -75,6 +84,7 @@ class Refusal(StrEnum):
     UNACCOUNTED = "app keeps no privacy ledger, and this node demands one"
     UNDECLARED = "records of this node may not be used so"
     UNKNOWN_TASK = "task not installed on this node"
+    NOT_ALLOWED = "task, mechanism or unit not allowed by this node's owner"
     BAD_TASK = "task configuration not acceptable to this node"
     TRAINING_FAILED = "training failed on the node"
     GAVE_UP = "training was interrupted too often"
@@ -82,7 +92,15 @@ class Refusal(StrEnum):
     BAD_REPLY = "reply could not be used by the centre"
     UNMASKED = "task has no secure sum, and this node demands one"
     NO_HELPER = "no helper that this node trusts for a secure sum"
+    SMALL_COHORT = "helper makes sums of fewer nodes than this node counts on"
     NOT_SUMMABLE = "reply cannot be part of a secure sum"
+
+
+class Unready(StrEnum):
+    """Why a node takes no work just now. Fixed words, and of causes that are public: nothing here follows from a
+    record."""
+
+    NO_REVOCATION_LIST = "no list of revoked certificates that is valid now"
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -101,12 +119,16 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Presence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A party is there, or (as its will) gone. Carries its certificate, so that nobody needs a directory first."""
+    """A party is there, or (as its will) gone. Carries its certificate, so that nobody needs a directory first.
+
+    `unready`: why a node that is there starts no task.
+    """
 
     certificate: Der
     online: bool
     session: Id
     software: Name
+    unready: Unready | None = None
 
 
 class BlobReference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -180,19 +202,21 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     export: Annotated[bytes, msgspec.Meta(max_length=EXPORT_BYTES)]
 
 
-Body = Presence | Task | Reply | Claim | Case | Keys | SumRequest | SumShare
+Body = Presence | Task | Reply | Claim | Case | Keys | SumRequest | SumShare | DrawRequest | DrawShare
 
-BODY: dict[Kind, type[Body]] = {
+BODY: dict[Kind, Any] = {
     Kind.PRESENCE: Presence,
     Kind.TASK: Task,
     Kind.REPLY: Reply,
     Kind.CLAIM: Claim,
     Kind.CASE: Case,
     Kind.KEYS: Keys,
-    Kind.SUM: SumRequest,
-    Kind.SHARE: SumShare,
+    Kind.SUM: SumRequest | DrawRequest,
+    Kind.SHARE: SumShare | DrawShare,
 }
-"""The body of a blob is not a struct: it is packed arrays under the key that its task names."""
+"""What a body of each kind decodes as. That of a blob is not a struct: it is packed arrays under the key that its task
+names. Revocations have no envelope: the payload is the list itself (`identity.revocation`), which the authority signed
+and anybody may carry."""
 
 SEALED = frozenset({Kind.TASK, Kind.REPLY, Kind.CASE, Kind.SUM, Kind.SHARE})
 """Kinds whose body only the recipient can open."""
@@ -218,7 +242,10 @@ def size_of(body: Body) -> int:
     if isinstance(body, Keys):
         return len(body.export) + SMALL_BYTES
     if isinstance(body, SumRequest):
-        return SEED_SIZE_BYTES * len(body.seeds) + SMALL_BYTES
+        return SEED_SIZE_BYTES * len(body.seeds) + NAME_SIZE_BYTES * len(body.absent) + SMALL_BYTES
+    if isinstance(body, DrawRequest | DrawShare):
+        named = body.nodes if isinstance(body, DrawRequest) else body.because_of
+        return NAME_SIZE_BYTES * len(named) + SMALL_BYTES
     if isinstance(body, SumShare):
         return len(body.elements) + len(body.scalars) + NAME_SIZE_BYTES * len(body.because_of) + SMALL_BYTES
     return SMALL_BYTES

@@ -11,6 +11,7 @@
 | `jaga/1/keys/{region}/{batch}` | yes | the health authority | every node |
 | `jaga/1/sum/{party}` | no | the leader | that helper |
 | `jaga/1/share/{party}` | no | a helper | that leader |
+| `jaga/1/revocations/{party}` | yes | that party, leader or helper, which carry the authority's list | every party |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ PREFIX = "jaga/1"
 ALL_REPLIES = f"{PREFIX}/reply/+"
 ALL_PRESENCE = f"{PREFIX}/presence/+"
 ALL_CASES = f"{PREFIX}/case/+"
+ALL_REVOCATIONS = f"{PREFIX}/revocations/+"
 
 
 def presence(party: str) -> str:
@@ -66,6 +68,12 @@ def sum_request(party: str) -> str:
 def sum_share(party: str) -> str:
     """Where a leader is given it."""
     return f"{PREFIX}/share/{party}"
+
+
+def revocations(carrier: str) -> str:
+    """Where a party publishes the authority's list. Each carrier has a topic of its own, so that none can take back
+    what another published."""
+    return f"{PREFIX}/revocations/{carrier}"
 
 
 def keys_of(region: str) -> str:

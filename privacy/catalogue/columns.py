@@ -30,10 +30,14 @@ class Mechanism(StrEnum):
     NOISED_METRICS = "noised-metrics"
     SHARED_NOISE = "shared-noise"
     CONSENTED = "consented"
+    ROOM_HUB = "room-hub"
+    SITE_ALERT = "site-alert"
 
 
 LEARNING = frozenset({Mechanism.DP_SGD, Mechanism.NOISED_METRICS, Mechanism.SHARED_NOISE})
 CONSENT = frozenset({Mechanism.CONSENTED})
+TO_HUB = frozenset({Mechanism.ROOM_HUB})
+TO_SITE_SERVER = frozenset({Mechanism.SITE_ALERT})
 NOTHING: frozenset[Mechanism] = frozenset()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from privacy.catalogue.columns import LEARNING, Category, Column, Table, Text
+from privacy.catalogue.columns import LEARNING, TO_HUB, Category, Column, Table, Text
 
 PUBLIC_TASK = Text(
     "task in the public interest (UU PDP art. 20(2)e), to be confirmed by a lawyer",
@@ -20,6 +20,15 @@ def _heard(name: str, en: str, in_indonesian: str) -> Column:
     return Column(name, Text(en, in_indonesian), Category.SPECIFIC, LEARNING)
 
 
+def _heard_in_room(name: str, en: str, in_indonesian: str) -> Column:
+    """A column that a satellite tells the hub of its room, too."""
+    return Column(name, Text(en, in_indonesian), Category.SPECIFIC, LEARNING | TO_HUB)
+
+
+def _told_to_hub(name: str, en: str, in_indonesian: str) -> Column:
+    return Column(name, Text(en, in_indonesian), Category.SPECIFIC, TO_HUB)
+
+
 def _listened(name: str, en: str, in_indonesian: str) -> Column:
     return Column(name, Text(en, in_indonesian), Category.NONE, LEARNING)
 
@@ -33,17 +42,19 @@ SIGHTINGS = Table(
     PUBLIC_TASK,
     FOURTEEN_DAYS,
     (
-        _heard("window_index", "time, in windows of 20 s", "waktu, per jendela 20 detik"),
-        _heard("identifier", "rotating identifier, under its day's key", "pengenal berganti, terenkripsi kunci harian"),
-        Column("receiver", Text("which radio heard it", "radio yang mendengar"), Category.SPECIFIC),
-        Column("guessed", Text("dated by a clock not yet set", "waktu berasal dari jam yang belum disetel")),
-        _heard("frames", "how often it was heard", "berapa kali terdengar"),
-        _heard("rssi_sum", "loudness", "kuat sinyal"),
-        Column("rssi_square_sum", Text("loudness", "kuat sinyal"), Category.SPECIFIC),
-        Column("rssi_min", Text("loudness", "kuat sinyal"), Category.SPECIFIC),
-        Column("rssi_max", Text("loudness", "kuat sinyal"), Category.SPECIFIC),
-        Column("metadata", Text("encrypted transmit power", "daya pancar terenkripsi"), Category.SPECIFIC),
-        Column("logged_at", Text("when it was stored", "waktu disimpan"), Category.SPECIFIC),
+        _heard_in_room("window_index", "time, in windows of 20 s", "waktu, per jendela 20 detik"),
+        _heard_in_room(
+            "identifier", "rotating identifier, under its day's key", "pengenal berganti, terenkripsi kunci harian"
+        ),
+        _told_to_hub("receiver", "which radio heard it", "radio yang mendengar"),
+        _listened("guessed", "dated by a clock not yet set", "waktu berasal dari jam yang belum disetel"),
+        _heard_in_room("frames", "how often it was heard", "berapa kali terdengar"),
+        _heard_in_room("rssi_sum", "loudness", "kuat sinyal"),
+        _told_to_hub("rssi_square_sum", "loudness", "kuat sinyal"),
+        _told_to_hub("rssi_min", "loudness", "kuat sinyal"),
+        _told_to_hub("rssi_max", "loudness", "kuat sinyal"),
+        _told_to_hub("metadata", "encrypted transmit power", "daya pancar terenkripsi"),
+        _heard("logged_at", "when it was stored", "waktu disimpan"),
     ),
 )
 DAY_KEYS = Table(
@@ -140,6 +151,7 @@ CALIBRATION_SESSIONS = Table(
         _listened("adapter", "which radio", "radio"),
         _listened("transmitter", "which transmitter", "pemancar"),
         _listened("started_at", "when", "kapan"),
+        _listened("logged_at", "when it was stored", "waktu disimpan"),
     ),
 )
 CALIBRATION_STEPS = Table(
@@ -193,3 +205,17 @@ RADIO = (
     CALIBRATION_STEPS,
     CORRECTIONS,
 )
+HUB_SOURCES = {
+    "sightings": (
+        "window_index",
+        "identifier",
+        "receiver",
+        "frames",
+        "rssi_sum",
+        "rssi_square_sum",
+        "rssi_min",
+        "rssi_max",
+        "metadata",
+    )
+}
+"""What a satellite tells the hub of its room."""

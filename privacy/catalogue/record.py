@@ -17,8 +17,10 @@ Legal bases name article 20, this record is that of article 31. **A lawyer has t
 institution.** *Dasar hukum harus dipastikan oleh ahli hukum untuk tiap lembaga.*
 
 What may leave: `dp-sgd` and `shared-noise`, a model's update with noise; `noised-metrics`, sums with noise;
-`consented`, the day keys of a confirmed case under the person's consent. Everything else stays. A node's gate refuses a
-message whose sources are not so declared. Print this from a node with `jaga-node privacy record`. A person can have
+`consented`, the day keys of a confirmed case under the person's consent. Two things go to a machine in the same
+building and no further: `room-hub`, what a satellite heard, to the hub of its room; `site-alert`, a day, a pseudonym, a
+room and minutes, to the site's own server. Everything else stays. A node's gate refuses a message whose sources are not
+so declared. Print this from a node with `jaga-node privacy record`. A person can have
 what a node holds of their tag erased: see [erasure](erasure.md).
 """
 WORDS = {

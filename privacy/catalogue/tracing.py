@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from privacy.catalogue.columns import CONSENT, Category, Column, Table, Text
+from privacy.catalogue.columns import CONSENT, NOTHING, TO_SITE_SERVER, Category, Column, Table, Text
 from privacy.catalogue.radio import FOURTEEN_DAYS, PUBLIC_TASK
 
 CONSENT_BASIS = Text(
@@ -53,6 +53,8 @@ SEEN_KEYS = Table(
     Text("until past their use", "sampai tidak berguna"),
     (Column("key", Text("public key", "kunci publik")), Column("day", Text("its day", "hari"))),
 )
+TOLD = ("day", "subject", "room", "minutes")
+"""What the site's own server is told of an alert."""
 EXPOSURES = Table(
     "exposures",
     Text("who of this site was near a case; to warn them", "siapa di situs ini yang dekat kasus; untuk peringatan"),
@@ -61,7 +63,7 @@ EXPOSURES = Table(
     (
         Column("id", Text("number", "nomor")),
         *(
-            Column(name, Text(en, in_indonesian), Category.SPECIFIC)
+            Column(name, Text(en, in_indonesian), Category.SPECIFIC, TO_SITE_SERVER if name in TOLD else NOTHING)
             for name, en, in_indonesian in (
                 ("day", "day", "hari"),
                 ("subject", "pseudonym of the tag", "nama samaran tag"),
@@ -96,5 +98,7 @@ CASES = Table(
 )
 CASE_SOURCES = {"tags": ("secret", "enrolled_at")}
 """What a case that is reported is made of."""
+ALERT_SOURCES = {"exposures": TOLD}
+"""What an alert to the site's own server is made of."""
 
 TRACING = (TAGS, KEY_BATCHES, SEEN_KEYS, EXPOSURES, CASES)

@@ -27,9 +27,12 @@ from privacy.identity.certificates import (
     check_name,
 )
 from privacy.identity.keys import BadKey, PrivateKeys, SealingPublicKey, write_private
+from privacy.identity.passphrase import ENCRYPTED_PEM, encrypted_pem
+from privacy.identity.revocation import DEFAULT_VALIDITY, LONGEST_VALIDITY, RevocationList
 
 PARTY_LIFETIME = timedelta(days=398)
 AUTHORITY_LIFETIME = timedelta(days=3650)
+KEY_FILE = "authority.key"
 CLOCK_SLACK = timedelta(hours=1)
 """A Pi without a battery clock can be behind: certificates count as valid a little before they were made."""
 
@@ -134,7 +137,7 @@ class CertificateAuthority:
             self.certificate.subject,
             key,
             self.key.public_key(),
-            min(lifetime, remaining),
+            min(lifetime, remaining, PARTY_LIFETIME),  # a revoked certificate leaves the list when all have ended
         )
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
         builder = (
@@ -154,44 +157,77 @@ class CertificateAuthority:
         der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
         return Identity(keys, self.anchor.verify(der), self.anchor)
 
-    def revocation_list(self, serials: Mapping[int, datetime]) -> bytes:
+    def broker_revocation_list(self, serials: Mapping[int, datetime]) -> bytes:
         """The certificates that were taken back, and when, as the list (PEM) that a broker reads as its `crlfile`.
 
-        It is as valid as the authority itself: a broker that gets no new one must not shut everybody out.
+        It is as valid as the authority itself: a broker that gets no new one must not shut everybody out. It has no
+        number, so no party takes it for the list that nodes want.
         """
-        now = datetime.now(UTC)
-        builder = x509.CertificateRevocationListBuilder(
-            self.certificate.subject, now - CLOCK_SLACK, self.certificate.not_valid_after_utc
-        )
-        for serial, at in serials.items():
-            revoked = x509.RevokedCertificateBuilder(serial, at).build()
-            builder = builder.add_revoked_certificate(revoked)
-        return builder.sign(self.key, None).public_bytes(serialization.Encoding.PEM)
+        return self._list(serials, self.certificate.not_valid_after_utc).public_bytes(serialization.Encoding.PEM)
 
-    def save(self, folder: Path) -> None:
-        """Write `authority.key` (owner only) and `authority.pem`."""
+    def revocation_list(
+        self,
+        serials: Mapping[int, datetime] | None = None,
+        *,
+        number: int | None = None,
+        valid: timedelta = DEFAULT_VALIDITY,
+    ) -> RevocationList:
+        """The same for nodes, leader and helper: numbered, and good for a short time.
+
+        Args:
+            number: above that of every list before; by default the seconds since the epoch, which grow by themselves.
+
+        Raises:
+            ValueError: `valid` is not above 0 and at most `LONGEST_VALIDITY`.
+        """
+        if not timedelta() < valid <= LONGEST_VALIDITY:
+            raise ValueError(f"a revocation list is valid for up to {LONGEST_VALIDITY.days} days, not {valid}")
+        now = datetime.now(UTC)
+        crl = self._list(serials or {}, now + valid, int(now.timestamp()) if number is None else number)
+        return RevocationList.read(crl.public_bytes(serialization.Encoding.DER), self.anchor)
+
+    def _list(
+        self, serials: Mapping[int, datetime], until: datetime, number: int | None = None
+    ) -> x509.CertificateRevocationList:
+        begin = datetime.now(UTC) - CLOCK_SLACK
+        builder = x509.CertificateRevocationListBuilder(self.certificate.subject, begin, until)
+        if number is not None:
+            builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+        for serial, at in serials.items():
+            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, at).build())
+        return builder.sign(self.key, None)
+
+    def save(self, folder: Path, passphrase: bytes | None = None) -> None:
+        """Write `authority.key` (owner only; encrypted if there is a passphrase) and `authority.pem`."""
         pem = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        write_private(folder / "authority.key", pem)
+        write_private(folder / KEY_FILE, pem if passphrase is None else encrypted_pem(self.key, passphrase))
         (folder / "authority.pem").write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
     @classmethod
-    def load(cls, folder: Path) -> CertificateAuthority:
-        """Read what `save` wrote.
+    def load(cls, folder: Path, passphrase: bytes | None = None) -> CertificateAuthority:
+        """Read what `save` wrote; a passphrase that is not needed is not looked at.
 
         Raises:
-            BadKey: a file is missing or is no Ed25519 authority, or key and certificate do not belong together.
+            BadKey: a file is missing or is no Ed25519 authority, the passphrase is missing or wrong, or key and
+                certificate do not belong together.
         """
         try:
-            key = serialization.load_pem_private_key((folder / "authority.key").read_bytes(), None)
+            pem = (folder / KEY_FILE).read_bytes()
+            encrypted = ENCRYPTED_PEM in pem
+            if encrypted and passphrase is None:
+                raise BadKey(f"{folder / KEY_FILE} is encrypted, and there is no passphrase")
+            key = serialization.load_pem_private_key(pem, passphrase if encrypted else None)
             certificate = x509.load_pem_x509_certificate((folder / "authority.pem").read_bytes())
+        except BadKey:
+            raise
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as why:
             raise BadKey(f"{folder}: no usable authority: {why}") from why
         if not isinstance(key, Ed25519PrivateKey):
-            raise BadKey(f"{folder}: authority.key is not Ed25519")
+            raise BadKey(f"{folder}: {KEY_FILE} is not Ed25519")
         if certificate.public_key() != key.public_key():
-            raise BadKey(f"{folder}: authority.pem is the certificate of another key than authority.key")
+            raise BadKey(f"{folder}: authority.pem is the certificate of another key than {KEY_FILE}")
         return cls(key, certificate)
 
 

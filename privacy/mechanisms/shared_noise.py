@@ -46,15 +46,19 @@ class NoRoom(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NoiseReport:
-    """What the mechanism did. Stays on the node, but for the first two, which are public.
+    """What the mechanism did. Stays on the node, but for the first four, which are public.
 
     Attributes:
+        cohort: fewest nodes of a sum that the noise is scaled to.
+        sigma: standard deviation of the noise that this node added, in whole steps of the code.
         noise_std: of the noise that this node added, in the unit of the update.
         sum_noise_std: of what is in the sum at least, in the same unit.
         clipped: whether the update was longer than C, or a sum of pieces beyond the code's range.
         snr: norm of what went in over the expected norm of this node's noise.
     """
 
+    cohort: int
+    sigma: int
     noise_std: float
     sum_noise_std: float
     clipped: bool
@@ -71,6 +75,7 @@ class SharedNoise:
         cohort: of how many nodes the helper makes a sum at least, as its own organisation promises.
         unit: name of the privacy unit.
         unit_pieces: k, how many pieces one unit touches at most; 1 where the unit is the whole site.
+        day_units: how much a day moves the sum, as in `SharedGaussian`; a whole site covers every day.
     """
 
     noise_multiplier: float
@@ -78,6 +83,7 @@ class SharedNoise:
     cohort: int
     unit: str = SITE
     unit_pieces: int = 1
+    day_units: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("noise_multiplier", "clip_norm"):
@@ -127,7 +133,10 @@ class SharedNoise:
 
     def event(self, code: FixedPoint, elements: int) -> SharedGaussian:
         """What `add` or `put` costs, for the ledger."""
-        return SharedGaussian(self.sensitivity(code), self.sigma(code), self.honest, max(elements, 1), self.unit)
+        day_units = 1.0 if self.unit == SITE else self.day_units
+        return SharedGaussian(
+            self.sensitivity(code), self.sigma(code), self.honest, max(elements, 1), self.unit, day_units
+        )
 
     def add(self, elements: Ring, code: FixedPoint) -> NoiseReport:
         """Bound an encoded update, which is the one piece, and add this node's share of the noise, in place.
@@ -173,7 +182,8 @@ class SharedNoise:
 
     def _report(self, sigma: int, norm: float, elements: int, code: FixedPoint, *, clipped: bool) -> NoiseReport:
         expected = sigma * math.sqrt(max(elements, 1))
-        return NoiseReport(sigma * code.step, sigma * math.sqrt(self.honest) * code.step, clipped, norm / expected)
+        of_sum = sigma * math.sqrt(self.honest) * code.step
+        return NoiseReport(self.cohort, sigma, sigma * code.step, of_sum, clipped, norm / expected)
 
 
 def honest_of(cohort: int) -> int:

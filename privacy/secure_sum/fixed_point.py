@@ -90,9 +90,11 @@ class FixedPoint:
         Raises:
             NotEncodable: a value is NaN or infinite.
         """
-        scaled = np.asarray(values, np.float64).ravel() / self.step
-        if not np.isfinite(scaled).all():
-            raise NotEncodable(f"{np.count_nonzero(~np.isfinite(scaled))} of {scaled.size} values are not finite")
+        given = np.asarray(values, np.float64).ravel()
+        if not np.isfinite(given).all():
+            raise NotEncodable(f"{np.count_nonzero(~np.isfinite(given))} of {given.size} values are not finite")
+        with np.errstate(over="ignore"):  # beyond float64 in steps is beyond the bound, and is set to it
+            scaled = given / self.step
         np.rint(scaled, out=scaled)
         saturated = int(np.count_nonzero(np.abs(scaled) > self.top))
         if saturated:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from simulations.attacks.finding import Audit, Finding, Roc
+from simulations.attacks.fuzzing.command import command as malicious_leader
 from simulations.attacks.statistics import ALARM, CONFIDENCE
 from simulations.attacks.tables import attacks_table, audits_table, membership_table
 
@@ -27,6 +28,8 @@ err = Console(stderr=True)
 Row = Finding | Roc | Audit
 Step = Callable[[Path], Sequence[Row]]
 
+app.command("malicious-leader")(malicious_leader)
+
 
 @app.callback()
 def common() -> None:
@@ -36,7 +39,8 @@ def common() -> None:
 @app.command("all")
 def everything(
     only: Annotated[
-        list[str] | None, typer.Option(help="One kind alone: membership, property, inversion, parties, groups, audit.")
+        list[str] | None,
+        typer.Option(help="One kind alone: membership, property, inversion, parties, groups, malicious-leader, audit."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of data and models; noise and masks are never seeded.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer runs; about 40 seconds.")] = False,
@@ -99,6 +103,7 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
     from simulations.attacks.auditing import audits  # noqa: PLC0415  (torch and Flower take seconds to import)
     from simulations.attacks.groups import groups  # noqa: PLC0415
     from simulations.attacks.inversion import inversion  # noqa: PLC0415
+    from simulations.attacks.malicious_leader import findings as lies  # noqa: PLC0415
     from simulations.attacks.membership import Shadows, membership, properties  # noqa: PLC0415
     from simulations.attacks.parties import parties  # noqa: PLC0415
 
@@ -108,5 +113,6 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
         "inversion": lambda _: inversion(seed, 60, 8, 2) if quick else inversion(seed, 400, 40),
         "parties": lambda folder: parties(seed, 150 if quick else 600, folder),
         "groups": lambda folder: groups(seed, folder, 6 if quick else 20),
+        "malicious-leader": lambda folder: lies(seed, folder, quick=quick),
         "audit": lambda _: audits(seed, 600 if quick else 4000),
     }

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from privacy.identity.authority import Identity
 from privacy.identity.certificates import Role
-from privacy.secure_sum.exchange import Part, SealedSeed, SumRequest, SumShare
+from privacy.secure_sum.draw import commitment_of, groups_of, new_secret
+from privacy.secure_sum.exchange import Draw, DrawRequest, NodeTerms, Part, SealedSeed, SumRequest, SumShare
 from privacy.secure_sum.fixed_point import FixedPoint
 from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed, seal_seed
 from privacy.secure_sum.sums import MaskSum, ShareSum, split
@@ -49,6 +50,19 @@ class Scene:
         self._random = np.random.default_rng(seed)
         self.nodes = [self.federation.nodes[FIRST_NODE + n] for n in range(NODES)]
         self.target = self.nodes[0].party
+        self._draws: dict[tuple[int, Part], tuple[bytes, Draw, dict[str, int]]] = {}
+
+    def drawn(self, number: int, part: Part = Part.TRAIN) -> tuple[bytes, Draw, dict[str, int]]:
+        """The leader's secret, the helper's part and the groups of a sum: one group of all honest nodes."""
+        if (number, part) not in self._draws:
+            secret, parties = new_secret(), sorted(node.party for node in self.nodes)
+            asked = DrawRequest(number, part, commitment_of(secret), parties, NODES, 3, 1e6)
+            draw = self.federation.draw(asked).draw
+            if draw is None:
+                raise RuntimeError("the helper draws no groups: nothing can be told of it")
+            at = self.federation.sum_name(number, part)
+            self._draws[number, part] = secret, draw, groups_of(at, secret, draw.nonce, parties, NODES, 3)
+        return self._draws[number, part]
 
     def sent(self, nodes: Iterable[Identity], number: int, *, idle: Iterable[str] = ()) -> dict[str, Sent]:
         """Replies; those of `idle` were asked for something from which nothing comes."""
@@ -57,9 +71,10 @@ class Scene:
             quiet = node.party in idle
             update = np.zeros(SIZE) if quiet else self._random.normal(0, 0.5, SIZE)
             shares = split(Vector(CODE.encode(update).elements, np.zeros(1, np.uint64)))
-            federation, run = self.federation.authority.anchor.federation, self.federation.run_id
-            purpose = Purpose(federation, run, number, Part.TRAIN, OTHER_TASK if quiet else TASK)
-            sealed = seal_seed(node, self.federation.helper.certificate, purpose, shares.seed)
+            _, draw, _ = self.drawn(number)
+            at = self.federation.sum_name(number, Part.TRAIN)
+            purpose = Purpose(at, OTHER_TASK if quiet else TASK, draw.nonce)
+            sealed = seal_seed(node, self.federation.helper.certificate, purpose, NodeTerms(3, 0, 0), shares.seed)
             found[node.party] = Sent(node.party, update, shares.leader, sealed)
         return found
 
@@ -69,8 +84,8 @@ class Scene:
         for party, sealed in request.seeds.items():
             node = next(one for one in self.federation.nodes.values() if one.party == party)
             for part, task in itertools.product(Part, (TASK, OTHER_TASK)):
-                federation = self.federation.authority.anchor.federation
-                purpose = Purpose(federation, self.federation.run_id, request.round_number, part, task)
+                _, draw, _ = self.drawn(request.round_number)
+                purpose = Purpose(self.federation.sum_name(request.round_number, part), task, draw.nonce)
                 try:
                     total.add(open_seed(self.federation.helper.keys, node.certificate, purpose, sealed))
                     break
@@ -79,13 +94,18 @@ class Scene:
         return SumShare(total.elements.tobytes(), total.scalars.tobytes())
 
 
-def total(helper: Helper, sent: Iterable[Sent], number: int, part: Part = Part.TRAIN) -> NDArray[np.float64] | None:
+def total(
+    scene: Scene, helper: Helper, sent: Iterable[Sent], number: int, part: Part = Part.TRAIN
+) -> NDArray[np.float64] | None:
     """The sum of these nodes' updates, if the helper gives its half."""
     sent = list(sent)
     mine = ShareSum(SIZE, 1, UINT32, 64)
     for one in sent:
         mine.add(one.share)
-    share = helper(SumRequest(number, part, TASK, 32, SIZE, 1, {one.party: one.sealed for one in sent}))
+    secret, _, groups = scene.drawn(number, part)
+    seeds = {one.party: one.sealed for one in sent}
+    absent = sorted(groups.keys() - seeds.keys())
+    share = helper(SumRequest(number, part, TASK, 32, SIZE, 1, seeds, secret, absent))
     if share.refusal is not None:
         return None
     theirs = np.frombuffer(share.elements, UINT32), np.frombuffer(share.scalars, np.uint64)
@@ -128,7 +148,7 @@ def groups(seed: int, folder: Path, tries: int = 1) -> list[Finding]:
 def _control(scene: Scene) -> None:
     """A helper that refuses everything would withstand all of this: an honest request gets the sum."""
     sent = scene.sent(scene.nodes, 99)
-    whole = total(scene.federation.ask, sent.values(), 99)
+    whole = total(scene, scene.federation.ask, sent.values(), 99)
     if whole is None or not np.allclose(whole, sum(one.update for one in sent.values()), atol=1e-5):
         raise RuntimeError("the helper gave no sum, or a wrong one, for an honest request: nothing can be told of it")
 
@@ -142,56 +162,56 @@ def _difference(first: NDArray[np.float64] | None, second: NDArray[np.float64] |
 
 def _alone(scene: Scene, helper: Helper) -> Tried:
     sent = scene.sent(scene.nodes[:1], 1)
-    return total(helper, sent.values(), 1), sent[scene.target].update
+    return total(scene, helper, sent.values(), 1), sent[scene.target].update
 
 
 def _all_but_one(scene: Scene, helper: Helper) -> Tried:
     sent = scene.sent(scene.nodes, 1)
     rest = [one for one in sent.values() if one.party != scene.target]
-    return _difference(total(helper, sent.values(), 1), total(helper, rest, 1)), sent[scene.target].update
+    return _difference(total(scene, helper, sent.values(), 1), total(scene, helper, rest, 1)), sent[scene.target].update
 
 
 def _after_a_loss(scene: Scene, helper: Helper) -> Tried:
     sent = scene.sent(scene.nodes, 1)
     rest = [one for one in sent.values() if one.party != scene.target]
-    total(helper, rest, 1)  # "the answer was lost"
-    return _difference(total(helper, sent.values(), 1), total(helper, rest, 1)), sent[scene.target].update
+    total(scene, helper, rest, 1)  # "the answer was lost"
+    return _difference(total(scene, helper, sent.values(), 1), total(scene, helper, rest, 1)), sent[scene.target].update
 
 
 def _other_part(scene: Scene, helper: Helper) -> Tried:
     sent = scene.sent(scene.nodes, 1)
     rest = [one for one in sent.values() if one.party != scene.target]
-    whole = total(helper, sent.values(), 1)
-    return _difference(whole, total(helper, rest, 1, Part.EVALUATE)), sent[scene.target].update
+    whole = total(scene, helper, sent.values(), 1)
+    return _difference(whole, total(scene, helper, rest, 1, Part.EVALUATE)), sent[scene.target].update
 
 
 def _twice(scene: Scene, helper: Helper) -> Tried:
     sent = scene.sent(scene.nodes, 1)
-    total(helper, sent.values(), 1)
+    total(scene, helper, sent.values(), 1)
     rest = [one for one in sent.values() if one.party != scene.target]
-    return _difference(total(helper, sent.values(), 1), total(helper, rest, 1)), sent[scene.target].update
+    return _difference(total(scene, helper, sent.values(), 1), total(scene, helper, rest, 1)), sent[scene.target].update
 
 
 def _sybils(scene: Scene, helper: Helper) -> Tried:
     false = [scene.federation.join() for _ in range(3)]
     sent = scene.sent([scene.nodes[0], *false], 1)
-    whole = total(helper, sent.values(), 1)
+    whole = total(scene, helper, sent.values(), 1)
     known = sum(sent[node.party].update for node in false)
     return None if whole is None else whole - known, sent[scene.target].update
 
 
 def _other_keys(scene: Scene, helper: Helper) -> Tried:
     # The nodes counted once with keys of their own; then the authority certifies others under their names.
-    total(helper, scene.sent(scene.nodes, 1).values(), 1)
+    total(scene, helper, scene.sent(scene.nodes, 1).values(), 1)
     false = [scene.federation.authority.enrol(node.party, Role.NODE) for node in scene.nodes[1:4]]
     for place, node in enumerate(false):
         scene.federation.nodes[FIRST_NODE + 1 + place] = node
     sent = scene.sent([scene.nodes[0], *false], 2)
-    whole = total(helper, sent.values(), 2)
+    whole = total(scene, helper, sent.values(), 2)
     known = sum(sent[node.party].update for node in false)
     return None if whole is None else whole - known, sent[scene.target].update
 
 
 def _uneven(scene: Scene, helper: Helper) -> Tried:
     sent = scene.sent(scene.nodes[:4], 1, idle=[node.party for node in scene.nodes[1:4]])
-    return total(helper, sent.values(), 1), sent[scene.target].update
+    return total(scene, helper, sent.values(), 1), sent[scene.target].update

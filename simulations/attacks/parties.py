@@ -28,7 +28,7 @@ from privacy.identity.certificates import Role
 from privacy.secure_sum.exchange import Part, SealedSeed
 from privacy.secure_sum.mask import add_mask
 from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed
-from privacy.secure_sum.terms import ELEMENTS, SEED, SHARE, TERMS
+from privacy.secure_sum.terms import ELEMENTS, SEED, SHARE, TERMS, SumTerms
 from simulations.attacks.finding import Finding, advantage, advantage_interval, chance
 from simulations.summed import FIRST_NODE, SummedFederation
 
@@ -104,7 +104,11 @@ def _sent(federation: SummedFederation, update: Vector, number: int) -> tuple[ND
     tasks = strategy.configure_train(number, start, ConfigRecord(), Nodes(3))  # type: ignore[arg-type]
     task = next(one for one in tasks if one.metadata.dst_node_id == FIRST_NODE)
     set_message_id(task, f"{number:032x}")
-    purpose = Purpose("summed", federation.run_id, number, Part.TRAIN, assignment_of(task))
+    purpose = Purpose(
+        federation.sum_name(number, Part.TRAIN),
+        assignment_of(task),
+        SumTerms.of(config_records(task.content)[TERMS]).draw.nonce,
+    )
 
     def app(message: Message, _context: Context) -> Message:
         arrays = ArrayRecord({"w": Array(update.astype(np.float32))})

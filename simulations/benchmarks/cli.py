@@ -171,6 +171,29 @@ def accountants(
     conclude(run_accountants(sequences, seed, lambda what: err.print(what, style="dim", highlight=False)), json)
 
 
+@app.command("answer-time")
+def answer_time(
+    turns: Annotated[int, typer.Option(min=4, help="Answers from each store, held back and not.")] = 40,
+    speed: Annotated[float, typer.Option(min=0.1, help="Of this machine over a Raspberry Pi Zero 2 W.")] = 20.0,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """What the time of a node's answer says of its records, held back and not."""
+    from simulations.benchmarks.answer_time import (  # noqa: PLC0415  (imports torch)
+        AnswerTimeSettings,
+        WentWrong,
+        run_answer_time,
+    )
+
+    with tempfile.TemporaryDirectory(prefix="jaga-bench-") as folder:
+        try:
+            result = run_answer_time(
+                AnswerTimeSettings(turns, speed), Path(folder), lambda what: err.print(what, style="dim")
+            )
+        except WentWrong as why:
+            fail(PROCESS_FAILED, why)
+    conclude(result, json)
+
+
 @app.command("sum")
 def secure_sum(
     nodes: Annotated[int, typer.Option(min=2, help="Nodes that leader and helper sum.")] = 10_000,

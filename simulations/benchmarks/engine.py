@@ -88,7 +88,7 @@ class BenchTask:
     def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
         return binary_cross_entropy_with_logits(prediction, y, reduction="none")
 
-    def read(self, connection: object) -> object:
+    def read(self, connection: object, after: float, until: float) -> object:
         raise NotImplementedError("the benchmark's examples are made, not read")
 
     def examples(self, records: int) -> Examples:

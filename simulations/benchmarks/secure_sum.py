@@ -21,13 +21,14 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from aggregator.helper.desk import HelperDesk, key_digest
+from aggregator.helper.desk import HelperDesk
 from aggregator.helper.records import HelperRecords
 from privacy.identity.authority import CertificateAuthority
-from privacy.identity.certificates import HELPER_PARTY, Role, node_party
-from privacy.secure_sum.exchange import Part, SumRequest
+from privacy.identity.certificates import HELPER_PARTY, Certificate, Role, node_party
+from privacy.secure_sum.draw import SumName, commitment_of, groups_of, new_secret
+from privacy.secure_sum.exchange import DrawRequest, NodeTerms, Part, SealedSeed, SumRequest
 from privacy.secure_sum.mask import new_seed
-from privacy.secure_sum.seeds import Purpose, seal_seed
+from privacy.secure_sum.seeds import Purpose, key_digest, seal_seed
 from privacy.secure_sum.sums import MaskSum, ShareSum, split
 from privacy.secure_sum.vector import Plan, Vector
 from simulations.benchmarks.table import Column, Outcome, Target
@@ -130,24 +131,36 @@ def leader(nodes: int, parameters: int) -> None:
 
 
 def helper(nodes: int, parameters: int) -> None:
-    """Print seconds and bytes of memory for one answer about so many nodes."""
+    """Print seconds and bytes of memory for the answers about so many nodes."""
     authority = CertificateAuthority.create("bench")
     me = authority.enrol(HELPER_PARTY, Role.HELPER)
-    purpose = Purpose("bench", 7, 1, Part.TRAIN, ASSIGNMENT)
-    certificates, seeds = {}, {}
+    at, secret = SumName("bench", 7, 1, Part.TRAIN), new_secret()
+    parties = [node_party(number) for number in range(2, nodes + 2)]
+    certificates: dict[str, Certificate] = {}
+    seeds: dict[int, dict[str, SealedSeed]] = {}
     with tempfile.TemporaryDirectory() as folder:
         records = HelperRecords(f"sqlite:///{Path(folder) / 'helper.db'}")
-        for number in range(2, nodes + 2):
-            node = authority.enrol(node_party(number), Role.NODE)
+        desk = HelperDesk(me.keys, "bench", records, certificates.get, 3)
+        identities = [authority.enrol(party, Role.NODE) for party in parties]
+        for node in identities:
             certificates[node.party] = node.certificate
             records.approve(node.party, 1.0, key_digest(node.certificate))
-            seeds[node.party] = seal_seed(node, me.certificate, purpose, new_seed())
-        desk = HelperDesk(me.keys, "bench", records, certificates.get, 3)
+        drawn = desk.draw(7, DrawRequest(1, Part.TRAIN, commitment_of(secret), parties, nodes, 3, 1e6))
+        if drawn.draw is None:
+            raise RuntimeError(f"the helper drew nothing: {drawn.refusal}")
+        purpose = Purpose(at, ASSIGNMENT, drawn.draw.nonce)
+        groups = groups_of(at, secret, drawn.draw.nonce, parties, nodes, 3)
+        for node in identities:
+            group = groups[node.party]
+            sealed = seal_seed(node, me.certificate, purpose, NodeTerms(3, 0, group), new_seed())
+            seeds.setdefault(group, {})[node.party] = sealed
         before = _forget_peak()
         begun = time.perf_counter()
-        answer = desk.answer(7, SumRequest(1, Part.TRAIN, ASSIGNMENT, 32, parameters, 3, seeds))
-        if answer.refusal is not None:
-            raise RuntimeError(f"the helper refused: {answer.refusal.value}")
+        for of_group in seeds.values():  # as large as one message allows
+            asked = SumRequest(1, Part.TRAIN, ASSIGNMENT, 32, parameters, 3, of_group, secret)
+            answer = desk.answer(7, asked)
+            if answer.refusal is not None:
+                raise RuntimeError(f"the helper refused: {answer.refusal.value}")
         print(time.perf_counter() - begun, _peak() - before)  # noqa: T201  (read by the parent)
         records.close()
 

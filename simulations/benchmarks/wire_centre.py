@@ -51,6 +51,7 @@ def run(settings: CentreSettings) -> None:
         settings.run_id,
         credentials=credentials,
         encoding=Encoding(settings.encoding),
+        revocation_file=credentials / "revocations.pem",
     )
     with grid:
         grid.wait_connected(CONNECT_S)

@@ -43,6 +43,7 @@ app = "simulations.benchmarks.wire_app:client"
 linger_s = 600.0
 [privacy]
 allow_unaccounted_apps = true
+secure_sum = "allowed"
 """
 
 
@@ -126,6 +127,7 @@ def deployment(folder: Path, nodes: int) -> Iterator[Deployment]:
     authority = CertificateAuthority.create("bench")
     authority.enrol("broker", Role.BROKER, ["127.0.0.1"]).save(folder / "broker")
     authority.enrol("leader", Role.LEADER).save(folder / "leader")
+    (folder / "leader" / "revocations.pem").write_bytes(authority.revocation_list().pem)
     with ExitStack() as running:
         credentials = BrokerCredentials.in_folder(folder / "broker")
         broker = running.enter_context(start_broker("mosquitto", folder / "mosquitto", credentials))

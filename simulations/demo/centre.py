@@ -55,6 +55,11 @@ class Centre:
 
     folder: Path
 
+    @property
+    def revocations(self) -> Path:
+        """The file with the list of revoked certificates that the run publishes: nodes do not train without one."""
+        return self.folder / "revocations.pem"
+
     def prepare(self, broker_url: str, sites: list[Site], start: State, asked: CentreRun) -> None:
         """Enrol the nodes, register the first model, and write `central.toml` and the run file."""
         write_private(self.folder / "central.toml", tomli_w.dumps({"broker": broker_url}).encode())

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import tomli_w
 
-from aggregator.helper.desk import key_digest
 from aggregator.helper.records import HelperRecords
 from privacy.identity.keys import write_private
+from privacy.secure_sum.seeds import key_digest
 from simulations import tether
 from simulations.demo.sites import Site
 

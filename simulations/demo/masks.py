@@ -15,6 +15,7 @@ from privacy.boundary.envelope import Envelope
 from privacy.boundary.flower import config_records, message_of
 from privacy.boundary.messages import Encoding, Kind, Reply, Task
 from privacy.identity.authority import Identity
+from privacy.secure_sum.draw import SumName
 from privacy.secure_sum.exchange import SealedSeed
 from privacy.secure_sum.seeds import BadSeed, Purpose, open_seed
 from privacy.secure_sum.terms import SHARE, TERMS, SumTerms
@@ -82,9 +83,8 @@ def _purposes(recording: Recording, nodes: dict[str, Identity]) -> dict[bytes, P
             joined = open_blob(blobs[task.arrays.digest.hex()], task.arrays)
             unpack(message, joined, task.arrays.sizes, Encoding.EXACT, {})
         terms = SumTerms.of(record)
-        found[header.message_id] = Purpose(
-            header.federation, header.run_id, terms.round_number, terms.part, assignment_of(message)
-        )
+        at = SumName(header.federation, header.run_id, terms.round_number, terms.part)
+        found[header.message_id] = Purpose(at, assignment_of(message), terms.draw.nonce)
     return found
 
 

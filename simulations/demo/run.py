@@ -45,7 +45,7 @@ from simulations.world.pretraining import State, pretrain_public_model
 
 TASK = "crowding"
 DELTA = 1e-6
-RECORD_LIFETIME_S = 14 * DAY_S
+RECORD_LIFETIME_S = 15 * DAY_S
 SENSING_TIMEOUT_S = 600.0
 ROUND_DEADLINE_S = 300.0
 MIN_COHORT = 3
@@ -158,6 +158,7 @@ def run_demo(settings: DemoSettings, audience: Audience) -> DemoReport:
         stack.callback(eavesdropper.stop)
         _sense(sites, stack, audience)
         centre = Centre(settings.folder / "centre")
+        centre.revocations.write_bytes(parties.authority.revocation_list().pem)
         run = CentreRun(task, plan, settings.rounds, ROUND_DEADLINE_S, summed if summed > 1 else None, SUM_BOUND)
         centre.prepare(url, sites, start, run)
         for event in centre.run():

@@ -86,6 +86,18 @@ class Layer:
         if self.bias is not None:
             self.bias.sub_(self.back.sum(1, keepdim=True), alpha=rate)
 
+    def piece_squares(self, members: Tensor) -> Tensor:
+        """Square of the norm of the sum of some examples' gradients of this layer, [nodes].
+
+        Args:
+            members: float32 [nodes, examples, 1], 1 of those that are summed.
+        """
+        back = self.back * members
+        squares = torch.bmm(back.transpose(1, 2), self.into).square_().sum((1, 2))
+        if self.bias is not None:
+            squares.add_(back.sum(1).square_().sum(1))
+        return squares
+
     def keep(self, examples: Tensor) -> None:
         """Nothing of the others is left: zero times infinity is no zero."""
         kept = examples.unsqueeze(2)
@@ -128,7 +140,16 @@ class ModelOfNodes:
             x = layer.forward(x)
         return x.squeeze(2)
 
-    def step(self, loss: Loss, x: Tensor, y: Tensor, weights: Tensor, rate: float, clip_norm: float | None) -> None:
+    def step(
+        self,
+        loss: Loss,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor,
+        rate: float,
+        clip_norm: float | None,
+        pieces: Tensor | None = None,
+    ) -> None:
         """Move every node against the weighted sum of its examples' gradients.
 
         Args:
@@ -139,6 +160,8 @@ class ModelOfNodes:
             rate: what the sum is multiplied with.
             clip_norm: bound of one example's gradient over all layers; None: as it is. An example whose gradient is
                 not finite counts for nothing where there is a bound.
+            pieces: number of each example's piece, [nodes, examples], whose sum is bounded as well; None: an example is
+                a piece.
         """
         prediction, shares = self.predict(x), weights if clip_norm is None else torch.ones_like(weights)
         back = derivative_of(loss)(prediction.reshape(-1), y.reshape(-1), shares.reshape(-1))
@@ -151,6 +174,8 @@ class ModelOfNodes:
             factors = (weights * clip_factors(squares, clip_norm)).unsqueeze(2)
             for layer in self._layers:
                 layer.back.mul_(factors)
+            if pieces is not None:
+                self._clip_pieces(pieces, clip_norm)
         for layer in self._layers:
             layer.move(rate)
 
@@ -161,6 +186,16 @@ class ModelOfNodes:
                 back = back * layer.weight if layer.weight.shape[1] == 1 else torch.bmm(back, layer.weight)
                 if before.activation is not None:
                     back = before.activation.backward(back, layer.into)
+
+    def _clip_pieces(self, pieces: Tensor, clip_norm: float) -> None:
+        factors = torch.ones(pieces.shape)
+        for number in range(int(pieces.max()) + 1):
+            members = pieces == number
+            counted = members.unsqueeze(2).float()
+            squares = torch.stack([layer.piece_squares(counted) for layer in self._layers]).sum(0)
+            factors = torch.where(members, clip_factors(squares, clip_norm).unsqueeze(1), factors)
+        for layer in self._layers:
+            layer.back.mul_(factors.unsqueeze(2))
 
     def _squares(self) -> Tensor:
         first, *others = (layer.squares() for layer in self._layers)

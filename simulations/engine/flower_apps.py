@@ -10,6 +10,7 @@ store holds.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +43,6 @@ KEY = bytes(32)
 """Of simulated stores: nobody's records are in them."""
 PER_MINUTE = 60 // WINDOW_S
 ROUNDING = 1e-3
-LOGGED_AT = 0.0
 
 Log = Sequence[tuple[int, float]]
 """(slot, close-contact person-minutes), as `Crowding.examples` takes it."""
@@ -76,8 +76,8 @@ class Stores:
         for number, log in enumerate(nodes):
             with stores.opened(number) as connection:
                 for slot, minutes in log:
-                    Listening(connection).add(slot * SLOT_S, (slot + 1) * SLOT_S, LOGGED_AT)
-                    Sightings(connection).add(_sightings(slot, minutes), LOGGED_AT)
+                    Listening(connection).add(slot * SLOT_S, (slot + 1) * SLOT_S, time.time())
+                    Sightings(connection).add(_sightings(slot, minutes), time.time())
         return stores
 
     @contextmanager

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from edge.learning.clipping import SLACK
 from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.plain import PlainPlan
 from edge.learning.tasks.task import Task
@@ -29,7 +30,16 @@ class ModelOfMany(Protocol):
 
     def load(self, state: Mapping[str, Tensor], nodes: int) -> None: ...
     def parameters(self) -> dict[str, Tensor]: ...
-    def step(self, loss: Loss, x: Tensor, y: Tensor, weights: Tensor, rate: float, clip_norm: float | None) -> None: ...
+    def step(
+        self,
+        loss: Loss,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor,
+        rate: float,
+        clip_norm: float | None,
+        pieces: Tensor | None = None,
+    ) -> None: ...
 
 
 class LocalTraining(Protocol):
@@ -42,17 +52,18 @@ class LocalTraining(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PrivateTraining:
-    """`edge.learning.dpsgd.train` of every node."""
+    """`edge.learning.dpsgd.train` of every node; of days as its unit if the examples have pieces."""
 
     plan: DpSgdPlan
 
     def run(self, model: ModelOfMany, task: Task, examples: CohortExamples, generator: torch.Generator) -> None:
         plan = self.plan
         rate = plan.learning_rate / plan.lot_size
-        noise_std = plan.noise_multiplier * task.unit_examples * plan.clip_norm
+        unit_pieces = task.unit_examples if examples.pieces is None else 1
+        noise_std = plan.noise_multiplier * unit_pieces * plan.clip_norm * (1 + SLACK)
         for _ in range(plan.steps):
             x, y, weights = _lot(examples, plan.sampling_rate, generator)
-            model.step(task.loss, x, y, weights, rate, plan.clip_norm)
+            model.step(task.loss, x, y, weights, rate, plan.clip_norm, examples.pieces)
             if noise_std:
                 for parameter in model.parameters().values():
                     noise = torch.empty_like(parameter).normal_(generator=generator)
@@ -106,17 +117,30 @@ class _Held:
     def parameters(self) -> dict[str, Tensor]:
         return self._model.parameters()
 
-    def step(self, loss: Loss, x: Tensor, y: Tensor, weights: Tensor, rate: float, clip_norm: float | None) -> None:
-        self._model.step(loss, x, y, weights, rate, clip_norm)
+    def step(
+        self,
+        loss: Loss,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor,
+        rate: float,
+        clip_norm: float | None,
+        pieces: Tensor | None = None,
+    ) -> None:
+        self._model.step(loss, x, y, weights, rate, clip_norm, pieces)
         now = self._model.parameters()
         for name, value in self._kept.items():
             now[name].copy_(value)
 
 
 def _lot(examples: CohortExamples, rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """The examples of one step and the weight of each, 1 or 0: every example enters with probability `rate`."""
+    """The examples of one step and the weight of each, 1 or 0: every piece enters with probability `rate`."""
     if rate == 1:
         return examples.x, examples.y, examples.present.float()
+    if examples.pieces is not None:
+        of_piece = torch.rand(len(examples), int(examples.pieces.max()) + 1, generator=generator)
+        enters = of_piece.gather(1, examples.pieces) < rate
+        return examples.x, examples.y, (examples.present & enters).float()
     drawn = torch.rand(examples.y.shape, generator=generator)
     if rate >= SPARSE:
         return examples.x, examples.y, (examples.present & (drawn < rate)).float()

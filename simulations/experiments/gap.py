@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.learning.clipping import clipped_sum
-from edge.learning.shared import RECORD, SHARED_NOISE, Protection
+from edge.learning.shared import SHARED_NOISE, Protection
+from edge.learning.tasks.units import RECORD
 from simulations.datasets.catalogue import card_of
 from simulations.runs.data import open_scene
 from simulations.runs.experiment import DataTable, Experiment, PrivacyTable, TaskTable

@@ -20,7 +20,7 @@ WORLD = "world"
 """Source of data that are generated."""
 DIGITS = 12
 """Of the digest in a run's name."""
-UNITS = {"dp-sgd": ("record",), "shared-noise": ("record", "site"), "none": ()}
+UNITS = {"dp-sgd": ("record", "day"), "shared-noise": ("record", "day", "site"), "none": ()}
 """What each mechanism can hide, the first where nothing is said."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -92,15 +92,15 @@ class StrategyTable(_Table):
 class PrivacyTable(_Table):
     """`[privacy]`: by which mechanism, for what budget, and what is protected.
 
-    `dp-sgd` noises on each node, and hides a `record` (the task's privacy unit); `shared-noise` has nodes share the
-    noise of a secure sum, and hides a `record` or, where `unit` says so, the whole `site`; `none` adds none.
-    `epsilon` is for one record's lifetime, at `delta`: the whole run.
+    `dp-sgd` noises on each node, and hides a `record` (the task's privacy unit) or, where `unit` says so, everything of
+    one `day` at a node; `shared-noise` has nodes share the noise of a secure sum, and hides a `record`, a `day` or the
+    whole `site`; `none` adds none. `epsilon` is for one record's lifetime, at `delta`: the whole run.
     """
 
     mechanism: Literal["dp-sgd", "shared-noise", "none"] = "dp-sgd"
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
-    unit: Literal["record", "site"] | None = None
+    unit: Literal["record", "day", "site"] | None = None
 
     @model_validator(mode="before")
     @classmethod

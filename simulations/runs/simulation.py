@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 from aggregator.records.tensors import from_safetensors, to_safetensors
 from aggregator.strategies import registry
-from aggregator.strategies.groups import MOST_OF_A_GROUP, merged, spread
 from aggregator.strategies.state import restore, snapshot
 from aggregator.strategies.streaming import NotLinear, Streaming
 from edge.learning.plain import PlainPlan
 from privacy.boundary.flower import CENTRE, enter_run
+from privacy.secure_sum.draw import MOST_OF_A_GROUP, merged, spread
 from privacy.secure_sum.fixed_point import FixedPoint
 from privacy.secure_sum.vector import Plan
 from simulations.engine.bench import State
@@ -116,7 +116,8 @@ class Simulation:
         else:
             self._go_on(checkpoint)
         examples = scene.lying(self._lies) if settings.attackers.kind == "label-flip" else scene.training
-        self._engine = Engine(scene.task, CohortExamples.of(examples), workers=workers)
+        cohort = CohortExamples.of_unit(scene.task, examples, self.mechanism.unit)
+        self._engine = Engine(scene.task, cohort, workers=workers)
 
     def __enter__(self) -> Self:
         return self

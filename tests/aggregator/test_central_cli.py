@@ -2,18 +2,21 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from learning_double import first_model
 from typer.testing import CliRunner
 
 from aggregator.cli import app
 from aggregator.commands.terminal import err, out
 from aggregator.records.tensors import to_safetensors
-from privacy.identity.authority import Identity, request
+from privacy.identity.authority import CertificateAuthority, Identity, request
 from privacy.identity.certificates import Role
 from privacy.identity.keys import PrivateKeys
+from privacy.identity.revocation import RevocationList
 
 CARD = {"name": "zeros", "task": "halfway", "made_by": "a researcher", "data": "none", "licence": "CC0-1.0"}
 
@@ -81,13 +84,94 @@ def test_a_request_that_is_none_is_refused(folder):
 
 
 def test_a_node_that_is_revoked_is_on_the_brokers_list(folder):
-    from cryptography import x509
-
     node = Identity.load(enrolled(folder, "menteng"))
     central("nodes", "revoke", "menteng")
     revoked = x509.load_pem_x509_crl((folder / "authority" / "crl.pem").read_bytes())
     assert [entry.serial_number for entry in revoked] == [node.certificate.serial]
     assert "revoked" in central("nodes", "list")
+
+
+def listed(folder: Path) -> RevocationList:
+    return RevocationList.load(folder / "revocations.pem", Identity.load(folder / "leader").anchor)
+
+
+def test_a_new_federation_has_a_list_that_revokes_nobody(folder):
+    assert listed(folder).serials == frozenset()
+    assert "good until" in central("revocations", "show")
+
+
+def test_a_node_that_is_revoked_is_on_the_list_for_nodes_and_each_list_has_a_higher_number(folder):
+    first, node = listed(folder), Identity.load(enrolled(folder, "menteng"))
+    central("nodes", "revoke", "menteng")
+    second = listed(folder)
+    central("revocations", "sign", "--valid", "36h")
+    third = listed(folder)
+    assert first.number < second.number < third.number
+    assert second.serials == third.serials == {node.certificate.serial}
+    assert 35 * 3600 < third.good_until - time.time() < 36 * 3600
+
+
+def test_a_leader_is_taken_back_by_its_certificate_and_anybody_by_a_serial_number(folder):
+    leader = Identity.load(folder / "leader").certificate
+    assert "leader" in central("revocations", "add", folder / "leader" / "party.pem", f"{2**150:x}")
+    assert listed(folder).serials == {leader.serial, 2**150}
+    crl = x509.load_pem_x509_crl((folder / "authority" / "crl.pem").read_bytes())
+    assert {entry.serial_number for entry in crl} == {leader.serial, 2**150}
+    assert "leader" in central("revocations", "show")
+
+
+def test_what_names_no_certificate_of_this_authority_takes_nobody_back(folder, tmp_path):
+    before = listed(folder)
+    CertificateAuthority.create("jakarta").enrol("leader", Role.LEADER).save(tmp_path / "other")
+    party = folder / "leader" / "party.pem"
+    central("revocations", "add", party, tmp_path / "other" / "party.pem", status=9)
+    assert "serial number in hex" in central("revocations", "add", party, "menteng", status=3)
+    assert "at most 31d" in central("revocations", "add", party, "--valid", "32d", status=3)
+    assert listed(folder) == before
+
+
+def test_a_list_that_runs_out_or_is_missing_is_said_in_passing(folder):
+    assert "ends on" not in central("nodes", "list")
+    central("revocations", "sign", "--valid", "2d")
+    assert "the list of revoked certificates ends on" in central("nodes", "list")
+    (folder / "revocations.pem").unlink()
+    assert "no list of revoked certificates" in central("nodes", "list")
+    assert "revocations sign" in central("revocations", "publish", status=3)
+
+
+def test_an_older_list_is_not_published(folder):
+    (folder / "old.pem").write_bytes((folder / "revocations.pem").read_bytes())
+    central("revocations", "sign")
+    assert "not reached" in central("revocations", "publish", "--wait", "0.1", status=4)  # there is no broker here
+    assert "is older than" in central("revocations", "publish", "old.pem", "--wait", "0.1", status=3)
+
+
+def test_the_authority_s_key_is_encrypted_and_a_wrong_passphrase_signs_nothing(folder, monkeypatch):
+    assert b"ENCRYPTED" in (folder / "authority" / "authority.key").read_bytes()
+    monkeypatch.setenv("JAGA_AUTHORITY_PASSPHRASE", "another passphrase")
+    assert "Incorrect password" in central("revocations", "sign", status=9)
+    monkeypatch.delenv("JAGA_AUTHORITY_PASSPHRASE")
+    assert "no terminal to ask at" in central("revocations", "sign", status=3)
+
+
+def test_a_passphrase_that_is_short_makes_no_federation(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAGA_AUTHORITY_PASSPHRASE", "short")
+    assert "at least 12 letters" in central(
+        "init", tmp_path / "x", "--federation", "x", "--broker", "mqtts://b", status=3
+    )
+    assert not (tmp_path / "x" / "authority").exists()
+
+
+def test_a_key_from_before_signs_with_a_warning_until_it_is_encrypted(tmp_path, monkeypatch):
+    central("init", tmp_path / "x", "--federation", "x", "--broker", "mqtts://b", "--no-passphrase")
+    monkeypatch.chdir(tmp_path / "x")
+    assert "authority encrypt" in central("revocations", "sign")
+    (tmp_path / "words").write_text("four words are enough\n")
+    monkeypatch.setenv("JAGA_AUTHORITY_NEW_PASSPHRASE_FILE", str(tmp_path / "words"))
+    central("authority", "encrypt")
+    assert (tmp_path / "x" / "authority" / "authority.key").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("JAGA_AUTHORITY_PASSPHRASE_FILE", str(tmp_path / "words"))
+    assert "authority encrypt" not in central("revocations", "sign")
 
 
 def test_a_model_is_registered_with_its_card(folder):

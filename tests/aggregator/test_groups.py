@@ -9,12 +9,20 @@ from hypothesis import strategies as st
 
 from aggregator.strategies.groups import MOST_KINDS, BadShare, Groups
 from privacy.boundary.flower import CENTRE, enter_run, set_message_id
-from privacy.secure_sum.exchange import SEALED_SEED_BYTES, SIGNATURE_BYTES, Part, SealedSeed
+from privacy.secure_sum.exchange import (
+    SEALED_SEED_BYTES,
+    SIGNATURE_BYTES,
+    Draw,
+    NodeTerms,
+    Part,
+    SealedSeed,
+)
 from privacy.secure_sum.terms import ELEMENTS, METRICS, SCALARS, SEED, SHARE, TERMS, SumTerms
 from privacy.secure_sum.vector import Plan
 
 ELEMENTS_OF_ALL = 4
-SEED_OF_ALL = msgspec.msgpack.encode(SealedSeed(bytes(SEALED_SEED_BYTES), bytes(SIGNATURE_BYTES)))
+DRAW = Draw(bytes(32), bytes(32), 3, 2e9, bytes(64))
+SEED_OF_ALL = msgspec.msgpack.encode(SealedSeed(NodeTerms(3, 0, 0), bytes(SEALED_SEED_BYTES), bytes(SIGNATURE_BYTES)))
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +31,7 @@ def run():
 
 
 def terms(group, most=64):
-    return SumTerms(Plan(1.0, most), "helper", 1, Part.TRAIN, group, "num-examples")
+    return SumTerms(Plan(1.0, most), "helper", 1, Part.TRAIN, group, "num-examples", DRAW)
 
 
 def share(node, metrics=("loss",)):
@@ -40,10 +48,10 @@ def share(node, metrics=("loss",)):
     return Message(content, reply_to=task)
 
 
-def made(sizes, closed=(), most=64):
+def made(sizes, present=None, most=64):
     """Groups of these sizes, of nodes 2, 3, ... in turn."""
     places = [group for group, size in enumerate(sizes) for _ in range(size)]
-    return Groups({node: terms(group, most) for node, group in enumerate(places, 2)}, ELEMENTS_OF_ALL, list(closed))
+    return Groups({node: terms(group, most) for node, group in enumerate(places, 2)}, ELEMENTS_OF_ALL, present)
 
 
 def nodes_of(groups):
@@ -86,26 +94,14 @@ def test_groups_that_are_large_enough_stay_as_they_were_drawn():
     assert nodes_of(groups.close(3)[0]) == [[2, 3, 4], [5, 6, 7]]
 
 
-def test_a_small_group_joins_one_with_the_same_metrics_or_is_lost():
-    groups = made([2, 3, 3])
-    for node in range(2, 10):
-        groups.add(share(node, ("loss",) if node < 7 else ("acc",)))
+def test_nodes_with_other_metrics_than_most_are_in_no_group_and_no_sum_loses_its_own():
+    groups = made([3, 3, 3])
+    for node in range(2, 11):
+        groups.add(share(node, ("acc",) if node in (3, 9, 10) else ("loss",)))
     ready, lost = groups.close(3)
-    assert nodes_of(ready) == [[2, 3, 4, 5, 6], [7, 8, 9]]
-    assert lost == []
-    groups = made([2, 3])
-    for node in range(2, 7):
-        groups.add(share(node, ("loss",) if node < 4 else ("acc",)))
-    ready, lost = groups.close(3)
-    assert (nodes_of(ready), nodes_of(lost)) == ([[4, 5, 6]], [[2, 3]])
-
-
-def test_of_one_group_with_several_lists_of_metrics_the_largest_part_counts():
-    groups = made([5])
-    for node, metrics in zip(range(2, 7), ["loss", "acc", "acc", "acc", "other"], strict=True):
-        groups.add(share(node, (metrics,)))
-    ready, lost = groups.close(2)
-    assert (nodes_of(ready), nodes_of(lost)) == ([[3, 4, 5]], [[2], [6]])
+    assert (nodes_of(ready), nodes_of(lost)) == ([[2, 4, 8], [5, 6, 7]], [[3], [9, 10]])
+    for group in ready:
+        assert_adds_up(group)
 
 
 def test_nobody_can_make_the_leader_hold_ever_more_sums():
@@ -143,8 +139,7 @@ def test_a_sum_that_could_wrap_around_takes_no_more():
 
 
 def test_after_it_was_asked_for_a_set_is_whole_or_lost_and_late_ones_are_left_out():
-    closed = [[2, 3, 4, 5], [7, 8, 9]]  # 5 was put there from another group, 6 had not answered
-    groups = made([3, 2, 3], closed)
+    groups = made([3, 2, 3], {2, 3, 4, 5, 7, 8, 9})  # 5 is alone in its group and joins another, 6 had not answered
     with pytest.raises(BadShare, match="before this reply came"):
         groups.add(share(6))
     for node in (9, 2, 8, 5, 3, 4):

@@ -210,7 +210,7 @@ def test_a_run_that_never_was_is_named(records):
 def test_records_of_another_version_are_refused(records, records_url):
     with records.session() as session:
         session.execute(update(SchemaRow).values(version=99))
-    with pytest.raises(WrongSchema, match="schema version 99, this Jaga needs 2"):
+    with pytest.raises(WrongSchema, match="schema version 99, this Jaga needs 3"):
         Records(records_url)
 
 

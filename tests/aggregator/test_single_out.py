@@ -6,6 +6,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
+from aggregator.strategies.draws import MemoryBook
 from aggregator.strategies.secure_sum import SecureSum, SumSettings, UnevenTasks
 from aggregator.strategies.streaming import Streaming
 from privacy.boundary.assignment import assignment_of
@@ -45,14 +46,22 @@ class Uneven(FedAvg):
             yield with_content(message, RecordDict({**message.content, "config": ConfigRecord({"lr": rate})}))
 
 
+class Book(MemoryBook):
+    def closed(self, number, part):
+        return []
+
+    def close(self, number, part, groups):
+        pass
+
+
 def app(message, _context):
     rate = message.content["config"].get("lr", 1.0)
     arrays = ArrayRecord({"w": Array(message.content["arrays"]["w"].numpy() + np.float32(rate))})
     return Message(RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": 1})}), reply_to=message)
 
 
-def tasks(federation, inner):
-    made = SecureSum(inner, SETTINGS, federation)
+def tasks(federation, inner, book=None):
+    made = SecureSum(inner, SETTINGS, federation, book)
     few = ArrayRecord({"w": Array(np.zeros(4, np.float32))})
     messages = list(made.configure_train(1, few, ConfigRecord(), Grid()))
     for place, message in enumerate(messages):
@@ -60,7 +69,7 @@ def tasks(federation, inner):
     return messages
 
 
-def request(federation, messages, assignment):
+def request(federation, book, messages, assignment):
     """What a leader asks that has these tasks answered."""
     replies = [federation.answer(message, app) for message in messages]
     seeds = {
@@ -68,7 +77,7 @@ def request(federation, messages, assignment):
         for message, reply in zip(messages, replies, strict=True)
     }
     elements = replies[0].content[SHARE][ELEMENTS].numpy().size
-    return SumRequest(1, Part.TRAIN, assignment, 32, elements, 1, seeds)
+    return SumRequest(1, Part.TRAIN, assignment, 32, elements, 1, seeds, book.drawing(1, Part.TRAIN).secret)
 
 
 FLAT = {"min_available_nodes": 3, "min_train_nodes": 3, "fraction_evaluate": 0.0}
@@ -79,26 +88,29 @@ def test_a_strategy_that_asks_different_things_of_nodes_is_refused_before_anythi
         tasks(federation, Streaming(Uneven(**FLAT)))
 
 
-@pytest.mark.parametrize("change", [{"bound": 1e30}, {"weight-bound": 1e30}], ids=str)
+@pytest.mark.parametrize("change", [{"bound": 1e6}, {"weight-bound": 1e9}], ids=str)
 def test_others_whose_updates_are_coded_to_nothing_do_not_leave_one_alone(federation, change):
-    messages = tasks(federation, Streaming(FedAvg(**FLAT)))
+    book = Book()
+    messages = tasks(federation, Streaming(FedAvg(**FLAT)), book)
     for message in messages[1:]:
         message.content[TERMS].update(change)
-    share = federation.ask(request(federation, messages, assignment_of(messages[0])))
+    share = federation.ask(request(federation, book, messages, assignment_of(messages[0])))
     others = [node_party(message.metadata.dst_node_id) for message in messages[1:]]
     assert (share.refusal, share.because_of) == (SumRefusal.BAD_SEED, others)
 
 
 def test_others_that_train_at_a_rate_of_zero_do_not_leave_one_alone(federation):
-    messages = tasks(federation, Streaming(FedAvg(**FLAT)))
+    book = Book()
+    messages = tasks(federation, Streaming(FedAvg(**FLAT)), book)
     for message in messages[1:]:
         message.content["config"] = ConfigRecord({**message.content["config"], "lr": 0.0})
     for assignment in {assignment_of(message) for message in messages}:
-        share = federation.ask(request(federation, messages, assignment))
+        share = federation.ask(request(federation, book, messages, assignment))
         assert share.refusal is SumRefusal.BAD_SEED
         assert share.elements == b""
 
 
 def test_nodes_that_were_asked_the_same_are_summed(federation):
-    messages = tasks(federation, Streaming(FedAvg(**FLAT)))
-    assert federation.ask(request(federation, messages, assignment_of(messages[-1]))).refusal is None
+    book = Book()
+    messages = tasks(federation, Streaming(FedAvg(**FLAT)), book)
+    assert federation.ask(request(federation, book, messages, assignment_of(messages[-1]))).refusal is None

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 
 import msgspec
 import pytest
+from draws_double import draw_by
 
 from aggregator import summing
 from aggregator.summing import HelperLine, HelperSilent
@@ -17,7 +18,8 @@ from privacy.boundary.messages import Header, Kind
 from privacy.boundary.wire import Delivery
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
-from privacy.secure_sum.exchange import Part, SumRefusal, SumRequest, SumShare
+from privacy.secure_sum.draw import SumName, commitment_of
+from privacy.secure_sum.exchange import DrawRequest, DrawShare, NodeTerms, Part, SumRefusal, SumRequest, SumShare
 from privacy.secure_sum.seeds import Purpose, seal_seed
 
 OURS = CertificateAuthority.create("ours")
@@ -32,8 +34,10 @@ LEADER, HELPER, NODE, SECOND = (
 )
 RUN = 2**64 - 5
 ASKED = b"a" * 32
-SEED = seal_seed(NODE, HELPER.certificate, Purpose("ours", RUN, 1, Part.TRAIN, ASKED), b"s" * 32)
-REQUEST = SumRequest(1, Part.TRAIN, ASKED, 32, 5, 2, {NODE.party: SEED})
+AT = SumName("ours", RUN, 1, Part.TRAIN)
+SEED = seal_seed(NODE, HELPER.certificate, Purpose(AT, ASKED, bytes(32)), NodeTerms(3, 0, 0), b"s" * 32)
+REQUEST = SumRequest(1, Part.TRAIN, ASKED, 32, 5, 2, {NODE.party: SEED}, bytes(32))
+DRAWING = DrawRequest(1, Part.TRAIN, commitment_of(b"l" * 32), [NODE.party], 3, 3, 60.0)
 SHARE = SumShare(bytes(20), bytes(16))
 
 
@@ -63,7 +67,7 @@ class Wire:
     def publish(self, topic, payload, *, expires_in_s):
         self.asked.append(bytes(payload))
         header, body = self._helper.receive(topic, payload)
-        assert body == REQUEST
+        assert body in (REQUEST, DRAWING)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if answer is not None:
             deliver = Delivery(topics.sum_share("leader"), memoryview(answer(header)), False)
@@ -103,6 +107,33 @@ def test_an_answer_is_handed_over():
 def test_a_refusal_is_an_answer():
     refusal = SumShare(refusal=SumRefusal.TOO_FEW, because_of=[NODE.party])
     assert line(Wire(says(refusal))).ask(REQUEST) == refusal
+
+
+def test_a_draw_is_handed_over_where_the_helper_signed_it_for_this_very_sum():
+    drawn = DrawShare(draw_by(HELPER, AT))
+    assert line(Wire(says(drawn))).draw(DRAWING) == drawn
+    refused = DrawShare(refusal=SumRefusal.DRAWN)
+    assert line(Wire(says(refused))).draw(DRAWING) == refused
+
+
+@pytest.mark.parametrize(
+    ("wrong", "heard"),
+    [
+        (DrawShare(draw_by(LEADER, AT)), "did not sign this draw"),
+        (DrawShare(draw_by(HELPER, SumName("ours", RUN - 1, 1, Part.TRAIN))), "did not sign this draw"),
+        (DrawShare(), "it is no draw, and no refusal"),
+        (DrawShare(draw_by(HELPER, AT), SumRefusal.DRAWN), "it is no draw, and no refusal"),
+        (SHARE, "it is no draw"),
+    ],
+)
+def test_what_is_no_draw_of_the_helper_s_is_waited_over(wrong, heard):
+    with pytest.raises(HelperSilent, match=heard):
+        line(Wire(says(wrong))).draw(DRAWING)
+
+
+def test_a_draw_is_no_answer_to_a_request_for_a_sum():
+    with pytest.raises(HelperSilent, match="it is no share of a sum"):
+        line(Wire(says(DrawShare(refusal=SumRefusal.DRAWN)))).ask(REQUEST)
 
 
 def test_it_asks_again_the_very_same_while_none_comes():

@@ -15,9 +15,10 @@ from privacy.boundary.broker import BrokerUrl, tls_context
 from privacy.boundary.directory import Directory
 from privacy.boundary.envelope import wrap
 from privacy.boundary.gate import presence
-from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Presence, Reply, Task
+from privacy.boundary.messages import MESSAGE_ID_BYTES, Encoding, Header, Kind, Presence, Reply, Task, Unready
 from privacy.boundary.wire import Connection, Delivery
 from privacy.identity.authority import Identity
+from privacy.identity.revocation import RevocationList
 from privacy.secure_sum.terms import TERMS, SumTerms
 
 RUN = 2**63 + 7
@@ -28,8 +29,10 @@ class CentreDouble:
 
     def __init__(self, folder: Path, url: str) -> None:
         self.identity = Identity.load(folder)
+        self.revocation_file = folder / "revocations.pem"
         self.directory = Directory(self.identity)
         self.online: dict[str, bool] = {}
+        self.unready: dict[str, Unready | None] = {}
         self.replies: list[tuple[bytes, Header, Reply]] = []
         self.changed = threading.Condition()
         self.connection = Connection(
@@ -48,8 +51,13 @@ class CentreDouble:
         self.connection.start()
 
     def announce(self) -> None:
+        if self.revocation_file.exists():
+            self.publish_list(RevocationList.load(self.revocation_file, self.identity.anchor))
         here = presence(self.identity, bytes(MESSAGE_ID_BYTES), online=True, software="test")
         self.connection.publish(here.topic, here.payload, retain=True)
+
+    def publish_list(self, newest: RevocationList) -> None:
+        self.connection.publish(topics.revocations("leader"), newest.der, retain=True)
 
     def header(self, kind: Kind, recipient: str, **changes: object) -> Header:
         now = time.time()
@@ -73,12 +81,16 @@ class CentreDouble:
         config: dict | None = None,
         message_type: str = "train",
         terms: SumTerms | None = None,
+        model: dict[str, np.ndarray] | None = None,
         **changes: object,
     ):
         """A task's header and payload; its arrays are published as it is made. With `terms` it is part of a sum."""
         header = self.header(Kind.TASK, party, **changes)
         content = RecordDict(
-            {"arrays": ArrayRecord({"w": Array(np.zeros(9, np.float32))}), "config": ConfigRecord(config or {})}
+            {
+                "arrays": ArrayRecord({k: Array(v) for k, v in (model or {"w": np.zeros(9, np.float32)}).items()}),
+                "config": ConfigRecord(config or {}),
+            }
         )
         if terms is not None:
             content[TERMS] = ConfigRecord(terms.fields())
@@ -117,6 +129,10 @@ class CentreDouble:
     def wait_online(self, party: str, online: bool = True, timeout_s: float = 60) -> None:
         self.wait_for(lambda: self.online.get(party) is online, timeout_s)
 
+    def wait_ready(self, party: str, timeout_s: float = 60) -> None:
+        """Until a node is there and starts tasks."""
+        self.wait_for(lambda: self.online.get(party) and self.unready[party] is None, timeout_s)
+
     def wait_for(self, condition, timeout_s: float):
         with self.changed:
             found = self.changed.wait_for(condition, timeout_s)
@@ -131,6 +147,7 @@ class CentreDouble:
         assert isinstance(body, Presence)
         with self.changed:
             self.online[header.sender] = body.online
+            self.unready[header.sender] = body.unready
             self.changed.notify_all()
 
     def _reply(self, delivery: Delivery) -> None:

@@ -24,7 +24,7 @@ from privacy.identity.authority import Identity
 
 KEY, TASK = bytes(range(32)), b"t" * 16
 BUDGET = Budget(8.0, 1e-6, 14 * 86400.0)
-EVENTS = [SampledGaussian(2.0, 1.0, 1)]
+EVENTS = [SampledGaussian(4.0, 1.0, 1)]
 USE = Use.of("train", {"sightings": ["frames"]}, [Mechanism.DP_SGD]).encode()
 STEPS = ("nothing", "received", "started", "reserved", "trained", "spent", "released", "noted", "published", "sent")
 """What has happened when a node dies `after` it; a release is the gate, the audit log, the inbox and the outbox at

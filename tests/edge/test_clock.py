@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from settable_clock import Machine
 
-from edge.sensing import clock as clocks
-from edge.sensing.clock import JUMP_S, Clock, kernel_synchronized, synchronized
+from edge.sensing.clock import Clock
+from edge.store import machine_clock
 from edge.store.guesses import boot_id
+from edge.store.machine_clock import JUMP_S, kernel_synchronized, synchronized
 
 STEPS = st.lists(st.tuples(st.floats(0, 1e4), st.floats(-1e9, 1e9) | st.floats(-3, 3)), max_size=20)
 
@@ -76,7 +77,7 @@ def test_a_clock_set_by_hand_is_not_trusted():
 
 
 def test_the_mark_of_timesyncd_is_enough(tmp_path, monkeypatch):
-    monkeypatch.setattr(clocks, "TIMESYNCD_MARK", tmp_path / "synchronized")
+    monkeypatch.setattr(machine_clock, "TIMESYNCD_MARK", tmp_path / "synchronized")
     assert synchronized() == kernel_synchronized()
     (tmp_path / "synchronized").touch()
     assert synchronized()

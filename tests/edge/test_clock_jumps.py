@@ -11,9 +11,8 @@ from edge.sensing.advertisement import Advertisement, Heartbeat, RadioFrame
 from edge.sensing.formats import gaen
 from edge.sensing.hearing import Counts, decode
 from edge.sensing.logbook import Logbook
-from edge.store.connection import transaction
 from edge.store.errors import StoreFull
-from edge.store.guesses import Guesses, boot_id, offset_s
+from edge.store.guesses import Guesses
 from edge.store.listening import Listening
 from edge.store.sighting import Sighting
 from edge.store.sightings import Sightings
@@ -65,9 +64,9 @@ def machine(wall_s=NOON, *, synchronized=False):
     return Machine(monotonic_s=BOOT_S, offset_s=wall_s - BOOT_S, synchronized=synchronized)
 
 
-def play(connection, machine, script):
+def play(connection, machine, script, **logbook_settings):
     """One run of the sensing process, which hears what the script says; it is not told that it ends."""
-    logbook = Logbook(connection, clock=machine.wall)
+    logbook = Logbook(connection, clock=machine.wall, **logbook_settings)
 
     def frames():
         for step in script:
@@ -255,10 +254,32 @@ def test_a_stretch_ends_with_a_jump_and_another_begins(connection):
     assert Listening(connection).seconds() == {NOON // SLOT_S: 120, NOON // SLOT_S + 1: 60}
 
 
-def test_listening_by_a_guess_makes_a_slot_complete_too(connection):
-    play(connection, machine(), [Beat(), *[Beat(60)] * 60, Save()])
-    assert [slot for slot, _ in Sightings(connection).close_minutes()] == [NOON // SLOT_S, NOON // SLOT_S + 1]
-    assert Listening(connection).seconds() == {NOON // SLOT_S: SLOT_S, NOON // SLOT_S + 1: SLOT_S}
+def test_listening_by_a_guess_counts_and_is_learnt_from_once_it_is_certain(connection):
+    this = machine()
+    play(connection, this, [Beat(), *[Beat(60)] * 60, Save()])
+    noon = NOON // SLOT_S
+    assert Listening(connection).seconds() == {noon: SLOT_S, noon + 1: SLOT_S}
+    assert Sightings(connection).close_minutes() == []
+    play(connection, this, [Set(0, synchronized=True), *END])
+    assert [slot for slot, _ in Sightings(connection).close_minutes()] == [noon, noon + 1]
+
+
+def test_a_slot_with_one_guessed_sighting_is_not_learnt_from(connection):
+    play(connection, machine(synchronized=True), [Beat(), *[Beat(60)] * 60, Save()])
+    noon = NOON // SLOT_S
+    assert [slot for slot, _ in Sightings(connection).close_minutes()] == [noon, noon + 1]
+    row = Sighting(A, NOON // WINDOW_S, 1, -60, 3600, -60, -60)
+    Guesses(connection).add([row], [], NOON, boot="this boot", offset_s=0.0)
+    assert [slot for slot, _ in Sightings(connection).close_minutes()] == [noon + 1]
+
+
+def test_what_the_store_vouches_for_is_no_guess_until_the_clock_is_set_again(connection):
+    this = machine()
+    vouched = [this.offset_s]
+    script = [Beat(), Hear(1), Beat(60), Save(), Set(3600), Hear(1), Beat(60), Beat(60), Save()]
+    play(connection, this, script, vouches=lambda boot, offset_s: boot == this.boot and offset_s in vouched)
+    rows = connection.execute("SELECT window_index, guessed FROM sightings ORDER BY window_index").fetchall()
+    assert rows == [(NOON // WINDOW_S, 0), ((NOON + 3660) // WINDOW_S, 1)]
 
 
 def test_a_page_is_added_once_even_where_its_commit_seemed_to_fail(connection, monkeypatch):
@@ -288,17 +309,15 @@ def test_a_page_is_added_once_even_where_its_commit_seemed_to_fail(connection, m
     assert [row.window for row in stored(connection)] == [0, 6]
 
 
-def test_purging_does_not_take_what_only_seems_old_because_the_clock_was_wrong(connection):
-    # The clock showed a day of the past; it has been set since, and the sensing process has not noticed yet.
-    row = Sighting(A, 20 * DAY_S // WINDOW_S, 1, -60, 3600, -60, -60)
-    wrong_by_s = offset_s() - (20 * DAY_S - BOOT_S)
-    with transaction(connection):
-        Guesses(connection).add([row], [], 20 * DAY_S, boot=boot_id(), offset_s=offset_s() - wrong_by_s)
-    now = 20 * DAY_S + wrong_by_s
-    assert Sightings(connection).purge(now - 14 * DAY_S).sightings == 0
-    (moved,) = stored(connection)
-    assert abs(moved.window * WINDOW_S - now) <= WINDOW_S
-    assert Sightings(connection).purge(now + 1).sightings == 1
+def test_when_it_was_logged_does_not_move_with_the_wall_clock(connection):
+    this = machine()
+    this.boot = "this boot"
+    play(connection, this, [Beat(), Hear(1), Beat(60), Save()])
+    (logged_at,) = connection.execute("SELECT logged_at FROM sightings").fetchone()
+    Guesses(connection).follow("this boot", this.offset_s + 100 * DAY_S, trusted=True)
+    assert windows_of(connection) == {100 * DAY_S: 1}
+    assert connection.execute("SELECT logged_at FROM sightings").fetchone() == (logged_at,)
+    assert connection.execute("SELECT DISTINCT first_logged_at FROM listened").fetchall() == [(logged_at,)]
 
 
 def test_what_was_guessed_grows_old_too(connection):

@@ -1,5 +1,6 @@
 """The catalogue against a real store: nothing undeclared is in it, and tasks read what they declare."""
 
+import math
 import time
 
 import pytest
@@ -48,7 +49,7 @@ def test_a_new_column_would_be_found(whole):
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_a_task_reads_what_it_declares_and_may_use_it(task, connection):
     with reading_only(connection, task.sources):
-        task.read(connection)
+        task.read(connection, -math.inf, math.inf)
     assert Use.of("train", task.sources, [Mechanism.DP_SGD, Mechanism.NOISED_METRICS]).objections() == []
 
 
@@ -57,7 +58,7 @@ def test_a_task_needs_each_table_that_it_declares(task, connection):
     for table in task.sources:
         less = {name: columns for name, columns in task.sources.items() if name != table}
         with pytest.raises(UndeclaredRead, match=table), reading_only(connection, less):
-            task.read(connection)
+            task.read(connection, -math.inf, math.inf)
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,31 @@
 import msgspec
 import numpy as np
 import pytest
+from draws_double import draw_by
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge.learning.__main__ import answer
-from edge.learning.protocol import Masked, Request, Response, Workplace, read_frame, write_frame
+from edge.learning.masking import NOISE_WANTED
+from edge.learning.protocol import Masked, Request, Response, TrustedHelper, Workplace, read_frame, write_frame
 from privacy.boundary import flower
 from privacy.boundary.arrays import arrays_of, pack, unpack
 from privacy.boundary.envelope import wrap
 from privacy.boundary.messages import Encoding, Header, Kind, Refusal, Reply
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
-from privacy.secure_sum.exchange import Part
+from privacy.mechanisms.shared_noise import SharedNoise
+from privacy.secure_sum.draw import SumName
+from privacy.secure_sum.exchange import Draw, NodeTerms, Part
+from privacy.secure_sum.fixed_point import FixedPoint
 from privacy.secure_sum.seeds import Purpose, seal_seed
 from privacy.secure_sum.sums import MaskSum, ShareSum
-from privacy.secure_sum.terms import METRICS, SHARE, TERMS, SumTerms
+from privacy.secure_sum.terms import BOUND_RANGE, METRICS, SHARE, TERMS, SumTerms
 from privacy.secure_sum.vector import Plan, Vector, mean
 
+RUN = 2**63
 PLAN = Plan(bound=4.0, most=10, weight_bound=100.0)
 BASE = {"conv.weight": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "bias": np.zeros(3, np.float32)}
 OURS = CertificateAuthority.create("ours")
@@ -27,12 +35,14 @@ NODE, LEADER, HELPER = (
     OURS.enrol(party, role)
     for party, role in ((node_party(7), Role.NODE), ("leader", Role.LEADER), ("helper", Role.HELPER))
 )
+TRUSTED = TrustedHelper("helper", "ours", HELPER.certificate.verify_key.public_bytes_raw())
 NUMBERS = {"num-examples": 30, "train_loss": 0.25, "accuracy": 0.5}
 PACE = Workplace("", b"", 7, "", 1.0, 1e-6, 1.0, 1, {})
 
 
 def terms(of=Part.TRAIN, **changes):
-    fields = SumTerms(PLAN, "helper", 3, of, 0, "num-examples").fields()
+    draw = draw_by(HELPER, SumName("ours", RUN, 3, of))
+    fields = SumTerms(PLAN, "helper", 3, of, 2, "num-examples", draw).fields()
     return ConfigRecord(fields | changes)
 
 
@@ -55,9 +65,9 @@ def documented_app(change=0.5, metrics=NUMBERS, drop=(), extra=None):
     return app
 
 
-def ask(app, given=None, kind="train", helper="helper", workplace=PACE):
+def ask(app, given=None, kind="train", helper=TRUSTED, workplace=PACE):
     """What the trainer answers to a task, and its Flower message with its arrays back."""
-    flower.enter_run(2**63, flower.CENTRE)
+    flower.enter_run(RUN, flower.CENTRE)
     records = {"arrays": ArrayRecord({k: Array(v) for k, v in BASE.items()}), "config": ConfigRecord({"lr": 0.1})}
     content = RecordDict(records if given is None else {**records, TERMS: given})
     message = Message(content, dst_node_id=7, message_type=kind)
@@ -166,7 +176,7 @@ def test_terms_that_no_honest_leader_sends_are_refused_before_the_app_runs(wrong
     assert response.refusal is Refusal.BAD_TASK
 
 
-@pytest.mark.parametrize("helper", [None, "another"])
+@pytest.mark.parametrize("helper", [None, msgspec.structs.replace(TRUSTED, party="another")], ids=["none", "another"])
 def test_without_a_trusted_helper_the_app_does_not_run(helper):
     assert ask(documented_app(np.nan), terms(), helper=helper)[0].refusal is Refusal.NO_HELPER
 
@@ -193,7 +203,7 @@ def test_each_run_of_the_app_draws_a_seed_of_its_own():
 
 
 def test_a_seed_crosses_the_pipe_and_stays_out_of_logs(tmp_path):
-    share = Masked("helper", 1, Part.TRAIN, b"a" * 32, b"secret seed" * 3)
+    share = Masked("helper", 1, Part.TRAIN, b"a" * 32, b"d" * 32, NodeTerms(3, 0, 0), b"secret seed" * 3)
     with (tmp_path / "pipe").open("wb") as stream:
         write_frame(stream, Response(masked=share))
     with (tmp_path / "pipe").open("rb") as stream:
@@ -209,10 +219,114 @@ def test_what_crosses_the_wire_is_the_ring_s_width_and_two_kilobytes(bits, monke
     assert reply.content[SHARE]["elements"].dtype == f"uint{bits}"
     packed, sizes = pack(arrays_of(reply), Encoding.EXACT, {})
     seed = seal_seed(
-        NODE, HELPER.certificate, Purpose("ours", 1, 3, Part.TRAIN, response.masked.assignment), response.masked.seed
+        NODE,
+        HELPER.certificate,
+        Purpose(SumName("ours", RUN, 3, Part.TRAIN), response.masked.assignment, response.masked.draw),
+        response.masked.said,
+        response.masked.seed,
     )
     body = Reply(response.flower, memoryview(packed), sizes, Encoding.EXACT, None, seed)
     header = Header(Kind.REPLY, "ours", NODE.party, "leader", 1, b"m" * 16, b"t" * 16, 0.0, 1.0, True)
     crossing = len(wrap(NODE, header, body, LEADER.certificate))
     assert crossing - 2000 < bits // 8 * parameters * 1.02
     assert crossing - bits // 8 * parameters < 3500  # what is left beside the elements: headers, seal, seed, signature
+
+
+def test_a_node_says_the_cohort_and_noise_that_it_really_added_and_its_group():
+    noisy = msgspec.structs.replace(PACE, min_cohort=3)
+    assert ask(documented_app(), terms(), workplace=noisy)[0].masked.said == NodeTerms(3, 0, 2)
+    noise = SharedNoise(2.0, 0.5, 3)
+
+    app = ClientApp()
+
+    @app.train()
+    def train(msg: Message, _context: Context) -> Message:
+        NOISE_WANTED.set(noise)
+        return documented_app()(msg, _context)
+
+    response, reply = ask(app, terms(), workplace=noisy)
+    assert response.masked.said == NodeTerms(3, noise.sigma(PLAN.code), 2)
+    assert dict(reply.content[TERMS]) == {METRICS: ["accuracy", "train_loss"]}
+
+
+def test_a_node_that_counts_on_more_nodes_than_the_helper_is_refused_before_its_app_runs():
+    eleven = msgspec.structs.replace(PACE, min_cohort=11)
+    assert ask(documented_app(np.nan), terms(most=20), workplace=eleven)[0].refusal is Refusal.SMALL_COHORT
+
+
+def draws(**changes):
+    given = {"helper": HELPER, "run": RUN, "number": 3, "part": Part.TRAIN, "federation": "ours"} | changes
+    more = {name: given[name] for name in ("min_cohort", "lives_s") if name in given}
+    at = SumName(given["federation"], given["run"], given["number"], given["part"])
+    return msgspec.msgpack.encode(draw_by(given["helper"], at, **more))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"helper": LEADER},
+        {"run": RUN + 1},
+        {"number": 2},
+        {"part": Part.EVALUATE},
+        {"federation": "theirs"},
+        {"lives_s": -1.0},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_draw_that_the_helper_did_not_make_for_this_sum_costs_nothing(change):
+    assert ask(documented_app(np.nan), terms(draw=draws(**change)))[0].refusal is Refusal.BAD_TASK
+    assert ask(documented_app(), terms(draw=draws()))[0].masked is not None
+
+
+def test_a_leader_cannot_raise_the_cohort_that_the_helper_signed():
+    draw = msgspec.msgpack.decode(draws(), type=Draw)
+    forged = msgspec.msgpack.encode(msgspec.structs.replace(draw, min_cohort=11))
+    eleven = msgspec.structs.replace(PACE, min_cohort=11)
+    assert ask(documented_app(np.nan), terms(draw=forged, most=20), workplace=eleven)[0].refusal is Refusal.BAD_TASK
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"bound": 1e-320},
+        {"bound": 1e7},
+        {"bound": float("nan")},
+        {"bound": True},
+        {"bound": "4.0"},
+        {"most": 2**40, "bits": 64},
+        {"most": 1},
+        {"most": 9.5},
+        {"bits": 24},
+        {"weight-bound": 1e-308},
+        {"weight-bound": 1e30},
+        {"weight-bound": float("inf")},
+        {"metric-bound": 1e-300},
+        {"metric-bound": 1e300},
+        {"weighted-by": "accuracy"},
+        {"weighted-by": "train_loss"},
+        {"round": 2**31},
+        {"group": -1},
+        {"group": 10**6},
+        {"draw": b"no draw"},
+        {"note": "more than the terms"},
+    ],
+    ids=str,
+)
+def test_odd_terms_are_refused_before_a_record_is_read(odd):
+    read = []
+    app = ClientApp()
+
+    @app.train()
+    def train(msg: Message, _context: Context) -> Message:
+        read.append(msg)
+        return documented_app()(msg, _context)
+
+    assert ask(app, terms(**odd))[0].refusal is Refusal.BAD_TASK
+    assert read == []
+
+
+@given(value=st.floats(allow_nan=False, allow_infinity=False), bound=st.sampled_from(BOUND_RANGE))
+@settings(deadline=None, max_examples=60)
+def test_whether_an_update_can_be_coded_does_not_depend_on_its_size(value, bound):
+    for bits in (16, 32, 64):
+        assert len(FixedPoint(bound, bits, 3).encode(np.array([value, -value])).elements) == 2

@@ -65,6 +65,15 @@ def test_show_is_what_a_bare_path_means(config):
         assert "update (train" in result.output
 
 
+def test_show_says_what_all_that_left_may_tell_of_a_person_in_both_languages(config):
+    with config.open("a") as more:
+        more.write("[privacy]\nnodes_of_site = 3\n[privacy.units.day]\nepsilon = 7.5\n")
+    shown = typed("show", config).output
+    assert "a person's day, heard by 3 nodes / terdengar 3 node" in shown.replace(" / satu hari seseorang", "")
+    assert "14 hari berturut-turut" in shown
+    assert "7.5" in shown
+
+
 def test_the_record_is_printed_in_both_languages_and_written_to_a_file(tmp_path):
     result = typed("record")
     assert result.exit_code == 0

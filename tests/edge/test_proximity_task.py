@@ -72,7 +72,7 @@ def test_what_a_stored_session_says_does_not_depend_on_the_others(connection):
     for session in sessions:
         store.add(session)
     alone = [observations(session, Closeness.default().curve) for session in sessions]
-    assert TASK.read(connection) == alone
+    assert TASK.read(connection, -math.inf, math.inf) == alone
 
 
 @pytest.mark.parametrize("added", [-10.0, 0.0, 33.0])
@@ -87,7 +87,7 @@ def test_sessions_with_walks_are_learnt_from(connection):
     rng = random.Random(3)
     for _ in range(30):
         Calibrations(connection).add(walk(rng, rng.gauss(30, 4), Closeness.default().curve))
-    examples = TASK.examples(TASK.read(connection))
+    examples = TASK.examples(TASK.read(connection, -math.inf, math.inf))
     assert len(examples) == 300
     model = TASK.model()
     plan = DpSgdPlan(noise_multiplier=0.1, clip_norm=1.0, learning_rate=0.5, lot_size=300, steps=60)
@@ -120,7 +120,7 @@ def test_the_baseline_says_near_from_the_reference_level_of_two_metres_on():
 
 
 def test_a_node_without_sessions_has_no_example(connection):
-    assert TASK.examples(TASK.read(connection)).x.shape == (0, len(FEATURES))
+    assert TASK.examples(TASK.read(connection, -math.inf, math.inf)).x.shape == (0, len(FEATURES))
 
 
 def test_an_observation_has_every_feature():

@@ -16,6 +16,8 @@ from edge.store.database import Database
 from edge.store.listening import Listening
 from edge.store.sightings import Sightings
 from privacy.boundary.audit import AuditLog
+from privacy.boundary.gate import Undeclared
+from privacy.catalogue.columns import Catalogue
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role, node_party
 
@@ -201,9 +203,37 @@ def test_a_courier_keeps_what_the_hub_does_not_take(serve, satellite, database, 
     its_database, store = satellite
     with pytest.raises(HubUnreachable, match="no satellite"):
         Courier(SATELLITE, its_database, HUB.party, serve(Reception(HUB, {}, database.connect))[0]).deliver()
-    assert AuditLog(store).rows() == []
+    (refused,) = AuditLog(store).rows()
+    assert (refused.kind, refused.recipient) == ("sightings", HUB.party)
     reception = Reception(HUB, {SATELLITE.party: 1}, database.connect)
     assert Courier(SATELLITE, its_database, HUB.party, serve(reception)[0]).deliver() == 2
+
+
+def test_a_parcel_is_in_the_audit_log_before_it_leaves(serve, satellite, database, monkeypatch):
+    its_database, store = satellite
+    logged = []
+
+    def taken(self, method, path, body):
+        logged.append([(row.kind, row.size_bytes) for row in AuditLog(store).rows()])
+        raise HubUnreachable("away")
+
+    url, _ = serve(Reception(HUB, {SATELLITE.party: 1}, database.connect))
+    courier = Courier(SATELLITE, its_database, HUB.party, url)
+    ask = Courier._ask
+    monkeypatch.setattr(Courier, "_ask", lambda self, *call: (ask if call[0] == "GET" else taken)(self, *call))
+    with pytest.raises(HubUnreachable):
+        courier.deliver()
+    ((kind, size),) = logged[0]
+    assert kind == "sightings"
+    assert size > 0
+
+
+def test_sightings_stay_where_no_column_of_them_may_go_to_a_hub(serve, satellite, database, monkeypatch):
+    monkeypatch.setattr("privacy.boundary.gate.CATALOGUE", Catalogue(()))
+    url, heard = serve(Reception(HUB, {SATELLITE.party: 1}, database.connect))
+    with pytest.raises(Undeclared, match=r"sightings\.window_index is not declared"):
+        Courier(SATELLITE, satellite[0], HUB.party, url).deliver()
+    assert heard == []
 
 
 def test_a_courier_gives_nothing_to_another_hub(serve, satellite, database):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edge.learning.dpsgd import DpSgdPlan, train
-from edge.learning.shared import DP_SGD, RECORD, SHARED_NOISE, Protection, RecordPlan, summed_examples
+from edge.learning.shared import DP_SGD, SHARED_NOISE, Protection, RecordPlan, summed_examples
 from edge.learning.tasks.crowding import TASK
+from edge.learning.tasks.units import RECORD
 from privacy.accounting.composition import epsilon
 from privacy.accounting.events import SITE, SampledGaussian
 from privacy.secure_sum.fixed_point import FixedPoint

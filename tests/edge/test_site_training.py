@@ -33,7 +33,7 @@ def sites(tmp_path):
 
 
 def test_the_sum_has_the_promised_noise_around_the_mean_of_bounded_updates(tmp_path, sites):
-    federation = SummedFederation(tmp_path, NODES, 3)
+    federation = SummedFederation(tmp_path, NODES, NODES)
     results = [summed_round(federation, sites[:], {**CONFIG, "noise-multiplier": 8.0}, n) for n in range(1, 5)]
     weights = np.concatenate([r[0]["linear.weight"].numpy().ravel() for r in results])
     # z C / nodes, over the share of the cohort that is counted on: 6 nodes' noise, of which 4 would do.
@@ -43,7 +43,7 @@ def test_the_sum_has_the_promised_noise_around_the_mean_of_bounded_updates(tmp_p
 
 
 def test_the_entry_names_the_mechanism_and_the_metrics_say_nothing_of_the_data(tmp_path, sites):
-    federation = SummedFederation(tmp_path, NODES, 3)
+    federation = SummedFederation(tmp_path, NODES, NODES)
     _, metrics = summed_round(federation, sites, CONFIG)
     assert set(metrics) == {"epsilon"}
     assert metrics["epsilon"] == pytest.approx(sites[0].ledger.epsilon(), abs=1e-6)
@@ -63,7 +63,7 @@ def test_without_a_sum_it_is_refused_and_nothing_is_charged(sites):
 
 @pytest.mark.parametrize("wrong", [{"clip-norm": 0.0}, {"epochs": 0}, {"noise-multiplier": -1.0}, {"clip-norm": 1e-12}])
 def test_plans_that_make_no_sense_are_refused(tmp_path, sites, wrong):
-    federation = SummedFederation(tmp_path, NODES, 3)
+    federation = SummedFederation(tmp_path, NODES, NODES)
     with pytest.raises(Refused) as no:
         summed_round(federation, sites, CONFIG | wrong)
     assert no.value.refusal is Refusal.BAD_TASK

@@ -1,9 +1,11 @@
 """Alerts go to a server on the site's own network, signed, and nowhere else. The server is a real one."""
 
+import hashlib
 import hmac
 import http.server
 import json
 import socket
+import sqlite3
 import ssl
 import threading
 from collections.abc import Iterator
@@ -18,6 +20,9 @@ from edge.store.exposures import Exposure, StoredExposure
 from edge.tracing import webhook as module
 from edge.tracing.secret import BadSecret, read_secret
 from edge.tracing.webhook import LONGEST_PAUSE_S, NotDelivered, Webhook, pause_s
+from privacy.boundary.audit import AuditLog
+from privacy.boundary.gate import SiteGate, Undeclared
+from privacy.catalogue.columns import Catalogue
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role
 
@@ -69,8 +74,38 @@ def server() -> Iterator[Server]:
     made.close()
 
 
-def webhook(url: str, **options) -> Webhook:
-    return Webhook(LocalUrl.parse(url), SECRET, **options)
+def webhook(url: str, log: AuditLog | None = None, **options) -> Webhook:
+    gate = SiteGate(log or AuditLog(sqlite3.connect(":memory:", isolation_level=None)))
+    return Webhook(LocalUrl.parse(url), SECRET, gate, **options)
+
+
+def test_an_alert_is_in_the_audit_log_before_the_server_has_it(server):
+    log = AuditLog(sqlite3.connect(":memory:", isolation_level=None))
+    server.statuses = [503]
+    with pytest.raises(NotDelivered):
+        webhook(f"http://127.0.0.1:{server.port}", log).tell(ALERT)
+    webhook(f"http://127.0.0.1:{server.port}", log).tell(ALERT)
+    first, second = log.rows()
+    assert first.kind == second.kind == "alert"
+    assert first.recipient == f"127.0.0.1:{server.port}"
+    assert first.sha256 == hashlib.sha256(server.requests[0][2]).digest()
+    assert "tag-07" not in str(first)
+
+
+def test_an_alert_that_cannot_be_written_down_does_not_leave(server):
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    log = AuditLog(connection)
+    connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(sqlite3.OperationalError):
+        webhook(f"http://127.0.0.1:{server.port}", log).tell(ALERT)
+    assert server.requests == []
+
+
+def test_an_alert_stays_if_its_columns_may_not_go_to_the_site_s_server(server, monkeypatch):
+    monkeypatch.setattr("privacy.boundary.gate.CATALOGUE", Catalogue(()))
+    with pytest.raises(Undeclared, match=r"exposures\.day is not declared"):
+        webhook(f"http://127.0.0.1:{server.port}").tell(ALERT)
+    assert server.requests == []
 
 
 def test_an_alert_says_when_who_where_how_long_and_nothing_else(server):

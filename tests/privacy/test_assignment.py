@@ -8,10 +8,11 @@ from privacy.boundary import flower
 from privacy.boundary.arrays import arrays_of, pack, unpack
 from privacy.boundary.assignment import assignment_of
 from privacy.boundary.messages import Encoding
-from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.exchange import Draw, Part
 from privacy.secure_sum.terms import TERMS, SumTerms
 from privacy.secure_sum.vector import Plan
 
+DRAW = Draw(bytes(32), bytes(32), 3, 2e9, bytes(64))
 MODEL = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
@@ -22,7 +23,7 @@ def in_a_run():
 
 def task(node=5, kind="train", model=MODEL, config=None, group=0, more=None, **terms):
     plan = Plan(**({"bound": 4.0, "most": 10} | terms))
-    said = SumTerms(plan, "helper", 1, Part.TRAIN, group, "num-examples").fields()
+    said = SumTerms(plan, "helper", 1, Part.TRAIN, group, "num-examples", DRAW).fields()
     content = RecordDict(
         {
             "arrays": ArrayRecord({"w": Array(model), "b": Array(np.zeros(2, np.float32))}),

@@ -143,3 +143,33 @@ def test_a_renewed_certificate_takes_over_and_an_old_presence_played_again_does_
     assert reason(directory, presence(NODE)) is Reason.STRANGER
     assert directory.certificate(PARTY) == renewed.certificate
     directory.receive(*presence(renewed, created_at=START - 60), now=START)  # its will, signed before
+
+
+def revoking(*identities: Identity, number: int) -> bytes:
+    return OURS.revocation_list({one.certificate.serial: datetime.now(UTC) for one in identities}, number=number).der
+
+
+def test_a_list_takes_a_known_party_away_at_once_and_nothing_brings_it_back():
+    directory = Directory(LEADER)
+    directory.receive(*presence(NODE), now=START)
+    directory.revocations.receive(revoking(NODE, number=1))
+    assert PARTY not in directory
+    for message in (reply(NODE), presence(NODE)):
+        assert reason(directory, message) is Reason.REVOKED
+    with pytest.raises(Rejected, match="revoked"):
+        directory.check(*reply(NODE), now=START)
+    with pytest.raises(Rejected, match="revoked"):
+        directory.certificate(PARTY)  # nothing is sealed to it
+
+
+def test_a_party_that_was_revoked_comes_back_with_another_certificate_be_it_an_older_one():
+    """The newer of two may be the stolen one."""
+    again = OURS.enrol(PARTY, Role.NODE)
+    later = again.certificate.not_before + timedelta(seconds=1)
+    stolen = enrolled(timedelta(days=1), not_before=later)
+    directory = Directory(LEADER)
+    directory.receive(*presence(stolen), now=START)
+    assert reason(directory, presence(again)) is Reason.STRANGER
+    directory.revocations.receive(revoking(stolen, number=1))
+    directory.receive(*presence(again), now=START)
+    assert directory.certificate(PARTY) == again.certificate

@@ -31,11 +31,24 @@ from privacy.boundary.messages import (
     Refusal,
     Reply,
     Task,
+    size_of,
 )
 from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role
 from privacy.identity.keys import PrivateKeys
-from privacy.secure_sum.exchange import SEALED_SEED_BYTES, SIGNATURE_BYTES, Part, SealedSeed, SumRequest, SumShare
+from privacy.secure_sum.exchange import (
+    SEALED_SEED_BYTES,
+    SIGNATURE_BYTES,
+    Draw,
+    DrawRequest,
+    DrawShare,
+    NodeTerms,
+    Part,
+    SealedSeed,
+    SumRefusal,
+    SumRequest,
+    SumShare,
+)
 
 RUN = 2**64 - 1
 OURS, NAMESAKE = CertificateAuthority.create("ours"), CertificateAuthority.create("ours")
@@ -71,9 +84,16 @@ REPLY = Reply(memoryview(b"flower"), memoryview(b"abc"), [3], Encoding.INT8)
 CLAIM = Claim("instance", "host")
 CASE = Case([CaseKey(b"k" * 16, 2_650_000, 144, -2), CaseKey(b"l" * 16, 2_650_144, 1, 14)], "1-id")
 KEYS = Keys("ID-JK", "1606176000-1", b"PK export")
-SEALED_SEED = SealedSeed(b"s" * SEALED_SEED_BYTES, b"s" * SIGNATURE_BYTES)
-SUM_REQUEST = SumRequest(1, Part.TRAIN, b"a" * 32, 32, 5, 2, {NODE_NAME: SEALED_SEED, OTHER_NAME: SEALED_SEED})
+SEALED_SEED = SealedSeed(NodeTerms(3, 0, 0), b"s" * SEALED_SEED_BYTES, b"s" * SIGNATURE_BYTES)
+SUM_REQUEST = SumRequest(
+    1, Part.TRAIN, b"a" * 32, 32, 5, 2, {NODE_NAME: SEALED_SEED, OTHER_NAME: SEALED_SEED}, b"r" * 32, [NODE_NAME]
+)
 SUM_SHARE = SumShare(b"elements", b"scalars")
+DRAWS = (
+    DrawRequest(1, Part.TRAIN, b"c" * 32, [NODE_NAME] * 300, 3, 3, 60.0),
+    DrawShare(Draw(b"c" * 32, b"n" * 32, 3, 2e9, b"s" * 64)),
+    DrawShare(refusal=SumRefusal.NOT_APPROVED, because_of=[NODE_NAME] * 300),
+)
 
 MESSAGES = {
     Kind.PRESENCE: (
@@ -638,3 +658,16 @@ def test_a_refusal_is_one_of_the_fixed_words():
 def test_a_blob_has_the_header_of_a_blob(head):
     with pytest.raises(ValueError, match="not the header of a blob"):
         close(LEADER, head, [])
+
+
+@pytest.mark.parametrize("body", DRAWS, ids=lambda body: type(body).__name__)
+def test_a_draw_crosses_as_a_sum_does_and_the_other_way_it_is_turned_away(body):
+    there, back = (LEADER, HELPER), (HELPER, LEADER)
+    asks = isinstance(body, DrawRequest)
+    sender, recipient = there if asks else back
+    kind, other = (Kind.SUM, Kind.SHARE) if asks else (Kind.SHARE, Kind.SUM)
+    payload = wrap(sender, header(kind, sender.party, recipient.party), body, recipient.certificate)
+    assert Envelope.parse(payload).open(recipient.keys) == body
+    assert len(payload) <= size_of(body) + 2048
+    with pytest.raises(ValueError, match="cannot carry"):
+        wrap(sender, header(other, sender.party, recipient.party), body, recipient.certificate)

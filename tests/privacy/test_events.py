@@ -34,6 +34,7 @@ def test_equal_events_are_equal_bytes(written):
         ((1.0, 0.0, 1), "sampling_rate 0.0"),
         ((1.0, 1.1, 1), "sampling_rate 1.1"),
         ((1.0, 0.5, 0), "steps 0"),
+        ((1.0, 0.5, 10**9 + 1), "steps 1000000001"),
         ((1.0, 0.5, 1, 0), "examples_per_unit 0"),
         ((1.0, 0.5, 1, 65), "examples_per_unit 65"),
     ],

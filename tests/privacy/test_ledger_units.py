@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from privacy.accounting.composition import epsilon
 from privacy.accounting.events import ANY, SITE, SampledGaussian, SharedGaussian, counts_for
-from privacy.accounting.ledger import HOLD_S, Budget, BudgetSpent, Limit, PrivacyLedger
+from privacy.accounting.ledger import UNIT_SPREAD_S, Budget, BudgetSpent, Limit, PrivacyLedger
 
 DAY = 86400.0
 BUDGET = Budget(8.0, 1e-6, 7 * DAY, {"site": Limit(2.0, 1e-6)})
-SLOT, SESSION = SampledGaussian(1.0, 1.0, 1, 1, "slot"), SampledGaussian(1.0, 1.0, 1, 1, "session")
-WHOLE = SharedGaussian(1000, 4000, 1, 10)
+# Noise 2 and 8000 are 1 and 4000 over what replacing a unit moves a sum by.
+SLOT, SESSION = SampledGaussian(2.0, 1.0, 1, 1, "slot"), SampledGaussian(2.0, 1.0, 1, 1, "session")
+WHOLE = SharedGaussian(1000, 8000, 1, 10)
 ID = b"m" * 16
 
 
@@ -60,19 +61,19 @@ def test_what_is_of_the_whole_site_counts_for_every_unit_and_has_its_own_limit(l
 
 def test_an_event_without_a_unit_counts_for_all_but_the_whole_site(ledger):
     ledger.reserve(ID, "x", [SLOT])
-    ledger.reserve(ID, "x", [SampledGaussian(1.0, 1.0, 1)])
+    ledger.reserve(ID, "x", [SampledGaussian(2.0, 1.0, 1)])
     assert ledger.by_unit()["slot"] == epsilon([SLOT] * 2, 1e-6)
     assert ledger.by_unit()["site"] == 0
     with pytest.raises(BudgetSpent):
-        ledger.reserve(ID, "x", [SampledGaussian(1.0, 1.0, 1)])
+        ledger.reserve(ID, "x", [SampledGaussian(2.0, 1.0, 1)])
 
 
 events = st.sampled_from(
     [
-        SampledGaussian(1.5, 1.0, 1, 1, "slot"),
-        SampledGaussian(2.0, 1.0, 2, 1, "session"),
-        SampledGaussian(3.0, 1.0, 1),
-        SharedGaussian(1000, 5000, 1, 10),
+        SampledGaussian(3.0, 1.0, 1, 1, "slot"),
+        SampledGaussian(4.0, 1.0, 2, 1, "session"),
+        SampledGaussian(6.0, 1.0, 1),
+        SharedGaussian(1000, 10_000, 1, 10),
     ]
 )
 steps = st.lists(st.tuples(st.floats(0, 3 * DAY), st.lists(events, min_size=1, max_size=3), st.booleans()), max_size=25)
@@ -94,14 +95,15 @@ def test_no_window_of_a_record_s_life_ever_holds_more_than_its_unit_s_budget(ask
         if finishes:
             clock.now += 60
             ledger.spend(entry)
-        granted.append(
-            (clock.now - 60 if finishes else clock.now, clock.now if finishes else clock.now + HOLD_S, wanted)
-        )
-    for born in sorted(
-        {moment for begun, end, _ in granted for moment in (begun, end, end - BUDGET.record_lifetime_s)}
-    ):
-        died = born + BUDGET.record_lifetime_s
-        touched = [event for begun, end, wanted in granted if end >= born and begun <= died for event in wanted]
+        granted.append((*ledger.reading_window(entry), wanted))
+    for born in sorted({moment for after, until, _ in granted for moment in (after, until, until - UNIT_SPREAD_S)}):
+        # A unit whose rows were logged from `born` on, over its spread.
+        touched = [
+            event
+            for after, until, wanted in granted
+            if after < born + UNIT_SPREAD_S and born <= until
+            for event in wanted
+        ]
         for unit in ("slot", "session", SITE):
             mine = [event for event in touched if counts_for(event, unit)]
             assert epsilon(mine, 1e-6) <= BUDGET.of(unit).epsilon

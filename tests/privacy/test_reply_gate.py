@@ -13,7 +13,8 @@ from privacy.catalogue.columns import Mechanism
 from privacy.catalogue.use import Use
 from privacy.identity.authority import CertificateAuthority
 from privacy.identity.certificates import Role
-from privacy.secure_sum.exchange import Part
+from privacy.secure_sum.draw import SumName
+from privacy.secure_sum.exchange import NodeTerms, Part
 from privacy.secure_sum.mask import new_seed
 from privacy.secure_sum.seeds import Purpose, seal_seed
 
@@ -25,7 +26,13 @@ NODE, LEADER, HELPER = (
 ID = b"m" * 16
 TASK = Header(Kind.TASK, "ours", "leader", NODE.party, 7, ID, None, 0.0, 2e9, True)
 GOOD = Use.of("train", {"sightings": ["window_index"]}, [Mechanism.DP_SGD]).encode()
-SEED = seal_seed(NODE, HELPER.certificate, Purpose("ours", 7, 1, Part.TRAIN, b"a" * 32), new_seed())
+SEED = seal_seed(
+    NODE,
+    HELPER.certificate,
+    Purpose(SumName("ours", 7, 1, Part.TRAIN), b"a" * 32, bytes(32)),
+    NodeTerms(3, 0, 0),
+    new_seed(),
+)
 
 
 @pytest.fixture

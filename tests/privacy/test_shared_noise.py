@@ -120,11 +120,35 @@ def test_the_charge_is_that_of_one_gaussian_and_never_less():
     event = NOISE.event(CODE, 1000)
     assert event.unit == SITE
     assert event.rho == pytest.approx(1 / (2 * 1.5**2), rel=1e-6)
-    exact = gaussian_epsilon(1.5, 1e-6)
-    assert exact <= epsilon([event], 1e-6) <= 1.1 * exact
+    # What a unit holds is replaced: twice as far as when it is taken out, which is half the noise.
+    exact = gaussian_epsilon(1.5 / 2, 1e-6)
+    assert exact <= epsilon([event], 1e-6) <= 1.005 * exact
     assert epsilon([event] * 3 + [SampledGaussian(2.0, 1.0, 4)], 1e-6) >= gaussian_epsilon(
-        1 / math.sqrt(3 / 1.5**2 + 4 / 2.0**2), 1e-6
+        1 / 2 / math.sqrt(3 / 1.5**2 + 4 / 2.0**2), 1e-6
     )
+
+
+@pytest.mark.parametrize(("sigma", "nodes"), [(4.0, 1), (4.0, 2), (5.5, 6)])
+def test_fine_discrete_noise_tells_no_more_than_the_gaussian_that_it_is_charged_as(sigma, nodes):
+    """By convolution, in one dimension: the exact hockey-stick divergence of the sum against the Gaussian's."""
+    wide = math.ceil(14 * sigma)
+    one = np.exp(-(np.arange(-wide, wide + 1) ** 2) / (2 * sigma**2))
+    total = one / one.sum()
+    for _ in range(nodes - 1):
+        total = np.convolve(total, one / one.sum())
+    for sensitivity in (1, 3, 9):
+        event = SharedGaussian(sensitivity, sigma, nodes, 1)
+        shift = 2 * sensitivity
+        p, q = np.pad(total, (0, shift)), np.pad(total, (shift, 0))
+        charged = gaussian_epsilon(1 / event.shift(2.0), 1e-6)
+        assert np.maximum(p - math.exp(charged) * q, 0).sum() <= 1e-6
+    assert SharedGaussian(1, 3.9, nodes, 1).shift() is None
+
+
+def test_coarse_discrete_noise_is_charged_as_concentrated_dp_and_more_than_fine_noise():
+    fine, coarse = SharedGaussian(4e6, 4e6, 6, 10), SharedGaussian(3, 3, 6, 10)
+    assert epsilon([coarse], 1e-6) > epsilon([fine], 1e-6)
+    assert epsilon([coarse, fine], 1e-6) > epsilon([coarse], 1e-6)
 
 
 def test_sums_of_few_coarse_gaussians_are_charged_for_what_they_differ():
@@ -139,7 +163,8 @@ def test_events_are_read_as_they_were_written_and_those_of_version_1_too():
         b'{"version":1,"events":[{"mechanism":"SampledGaussian","noise_multiplier":1.0,"sampling_rate":1.0,'
         b'"steps":1,"examples_per_unit":2}]}'
     )
-    assert decode_events(old) == (SampledGaussian(1.0, 1.0, 1, 2, ANY),)
+    # It did not say what a day moved: 48 slots is the most there can be.
+    assert decode_events(old) == (SampledGaussian(1.0, 1.0, 1, 2, ANY, 48.0),)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,45 @@ def test_every_node_of_a_cohort_learns_what_it_would_learn_alone(kind, sizes, at
             np.testing.assert_allclose(together[name][place], value, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [Perceptron, Scaled])
+@given(nodes=st.lists(st.lists(st.integers(7, 10), max_size=9), min_size=1, max_size=5), clip_norm=st.floats(0.05, 3))
+@settings(deadline=None, max_examples=20)
+def test_every_node_clips_its_days_as_it_would_alone(kind, nodes, clip_norm):
+    task, asked = SmallTask(kind), plan(clip_norm=clip_norm)
+    examples = [node(seed, len(days)) for seed, days in enumerate(nodes)]
+    with Engine(task, CohortExamples.of(examples, nodes), workers=1, nodes_at_once=2) as engine:
+        together = engine.each(start_of(task), PrivateTraining(asked), (1,))
+    for place, (one, days) in enumerate(zip(examples, nodes, strict=True)):
+        alone = train(task.model(), one.x, one.y, task.loss, asked, 1, days).state
+        for name, value in alone.items():
+            np.testing.assert_allclose(together[name][place], value, atol=2e-5)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.6])
+def test_noise_and_sampling_of_days_have_the_distribution_of_a_node_s_own(rate):
+    task, one, days = SmallTask(), node(3, 20), [n // 5 for n in range(20)]
+    asked, draws, start = plan(noise_multiplier=0.4, steps=2, sampling_rate=rate), 1500, start_of(SmallTask())
+    with Engine(task, CohortExamples.of([one] * draws, [days] * draws), workers=1) as engine:
+        many = engine.each(start, PrivateTraining(asked), (5,))
+    own = [train(task.model(), one.x, one.y, task.loss, asked, 1, days).state for _ in range(draws // 3)]
+    for name, values in many.items():
+        theirs = np.stack([state[name] for state in own])
+        spread = theirs.std(0)
+        assert np.abs(values.mean(0) - theirs.mean(0)).max() < 6 * spread.max() / math.sqrt(draws // 3)
+        np.testing.assert_allclose(values.std(0), spread, rtol=6 / math.sqrt(2 * (draws // 3)))
+
+
+def test_a_cohort_by_day_is_what_each_node_trains_on():
+    logs = [
+        [(48 * day + slot, 3.0 * slot) for day in range(50, 50 + days) for slot in range(20, 30)] for days in (2, 20)
+    ]
+    examples = [CROWDING.examples(log) for log in logs]
+    cohort = CohortExamples.of_unit(CROWDING, examples, "day")
+    assert cohort.present.sum(1).tolist() == [2 * 9, 16 * 9]
+    assert [int(cohort.pieces[n].max()) + 1 for n in range(2)] == [2, 16]
+    assert CohortExamples.of_unit(CROWDING, examples, "record").pieces is None
+
+
 def test_a_model_with_other_parameters_is_mapped_and_one_that_mixes_examples_is_too():
     assert isinstance(model_of_many(SmallTask()), ModelOfNodes)
     assert isinstance(model_of_many(SmallTask(Scaled)), VmappedModel)

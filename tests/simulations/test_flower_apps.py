@@ -26,7 +26,9 @@ def test_a_store_gives_back_the_minutes_that_were_put_into_it(tmp_path):
     stores = Stores.of(tmp_path, LOGS, GENEROUS)
     for number, log in enumerate(LOGS):
         with stores.opened(number) as connection:
-            assert TASK.read(connection) == [(slot, pytest.approx(minutes)) for slot, minutes in log]
+            assert TASK.read(connection, -math.inf, math.inf) == [
+                (slot, pytest.approx(minutes)) for slot, minutes in log
+            ]
 
 
 @pytest.mark.parametrize("minutes", [0.5, -1.0])

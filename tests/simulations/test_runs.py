@@ -165,6 +165,9 @@ def test_settings_that_cannot_be_used_write_nothing(tmp_path):
 # --- the same numbers as nodes ---------------------------------------------------------------------------------------
 
 
+COARSE = {"bound": 1e4, "bits": 16}
+
+
 @pytest.mark.parametrize("secure_sum", [{}, {"secure_sum": SUM}], ids=["apart", "summed"])
 def test_a_round_without_noise_is_the_mean_of_what_nodes_learn_one_by_one(secure_sum):
     plain = {"mechanism": "none"}
@@ -321,7 +324,7 @@ def test_layers_that_stay_at_home_are_judged_site_by_site():
             r"train\.lot-size: shared-noise of a record needs it, about how many examples a node has",
         ),
         (
-            {"privacy": {"mechanism": "shared-noise"}, "train": {"lot-size": 9}, "secure_sum": {"bound": 1e9}},
+            {"privacy": {"mechanism": "shared-noise"}, "train": {"lot-size": 9}, "secure_sum": COARSE},
             r"secure_sum\.bound: clip norm .* is below one step of the sum's code",
         ),
     ],

@@ -436,3 +436,23 @@ def test_a_flower_message_that_is_none_is_caught_and_breaks_nothing(junk):
 def test_a_header_that_is_none_is_caught_and_breaks_nothing(junk):
     report = CHECK.examine([signed(NODE, junk, b"", topics.reply(NODE.party))])
     assert {violation.leak for violation in report.violations} == {Leak.UNDECLARED}
+
+
+def test_a_list_of_revoked_certificates_is_a_declared_message_and_a_forged_one_is_not():
+    topic = topics.revocations("leader")
+    own, theirs = AUTHORITY.revocation_list().der, CertificateAuthority.create("test").revocation_list().der
+    in_envelope = captured(Kind.CLAIM, Claim("process-1", "centre")).payload
+    assert examine(Capture(topic, own, retained=True), Capture(topic, b"", retained=True)).passed
+    for capture in (
+        Capture(topic, theirs, retained=True),
+        Capture(topic, own + b"a record", retained=True),
+        Capture(topics.revocations(STRANGER.party), own, retained=True),
+        Capture(topic, bytes(in_envelope), retained=True),
+    ):
+        assert [one.leak for one in examine(capture).violations] == [Leak.UNDECLARED]
+
+
+def test_an_envelope_that_calls_itself_a_list_of_revoked_certificates_is_none():
+    claim = captured(Kind.CLAIM, Claim("process-1", "centre"))
+    named = claim.payload.replace(b"\xa5claim", b"\xabrevocations")
+    assert [one.leak for one in examine(replace(claim, payload=named)).violations] == [Leak.UNDECLARED]

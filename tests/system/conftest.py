@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,26 @@ from centre_double import CentreDouble
 from edge.store.database import Database
 from privacy.accounting.ledger import Budget, PrivacyLedger
 from privacy.boundary.audit import AuditLog
-from privacy.identity.authority import CertificateAuthority
+from privacy.identity.authority import CertificateAuthority, Identity
 from privacy.identity.certificates import Role, node_party
 from simulations.broker import Broker, BrokerCredentials, start_broker
 
 CENTRAL = [sys.executable, "-c", "from aggregator.cli import main; main()", "--log", "json"]
-APPS = Path(__file__).parents[1] / "doubles"
+ROOT = Path(__file__).parents[2]
+"""The code beside these tests, wherever the environment is installed from."""
+APPS = ROOT / "tests" / "doubles"
 NODE_ID = 2**64 - 2
+
+
+def with_owner_s_word(toml: str) -> str:
+    """A configuration whose [privacy] says what its owner wants of secure sums."""
+    head, table, rest = toml.partition("[privacy]\n")
+    said = [line for line in ('secure_sum = "allowed"', 'helper_key = "any"') if line.split()[0] not in rest]
+    return (
+        head + "[privacy]\n" + "".join(f"{line}\n" for line in said) + rest
+        if table
+        else (head + "\n[privacy]\n" + "".join(f"{line}\n" for line in said))
+    )
 
 
 class NodeProcess:
@@ -33,7 +47,7 @@ class NodeProcess:
     def start(self, *packages: Path) -> "NodeProcess":
         """Start it, with these folders of packages installed besides."""
         command = [sys.executable, "-c", "from edge.cli import main; main()", "--log", "json", "run", "node.toml"]
-        path = os.pathsep.join(map(str, (APPS, *packages)))
+        path = os.pathsep.join(map(str, (ROOT, APPS, *packages)))
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "HOME": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
@@ -66,7 +80,7 @@ class NodeProcess:
         return (self.folder / "log").read_text()
 
     def ledger(self, epsilon: float = 8.0) -> PrivacyLedger:
-        return PrivacyLedger(self._connect(), Budget(epsilon, 1e-6, 14 * 86400.0))
+        return PrivacyLedger(self._connect(), Budget(epsilon, 1e-6, 15 * 86400.0))
 
     def audit(self) -> AuditLog:
         return AuditLog(self._connect())
@@ -118,11 +132,19 @@ class Federation:
         self.authority = CertificateAuthority.create("test federation")
         self.authority.enrol("broker", Role.BROKER, ["127.0.0.1"]).save(folder / "broker")
         self.authority.enrol("leader", Role.LEADER).save(folder / "leader")
+        self.revoke()
         self.authority.enrol("helper", Role.HELPER).save(folder / "helper" / "credentials")
         self.helper = HelperProcess(folder / "helper")
         self.nodes: list[NodeProcess] = []
         self.broker: Broker | None = None
         self._centre: CentreDouble | None = None
+
+    def revoke(self, *identities: Identity) -> None:
+        """Put a new list where the centre, be it a double or a real leader, finds it when it connects."""
+        revoked = {identity.certificate.serial: datetime.now(UTC) for identity in identities}
+        self.revocations = self.authority.revocation_list(revoked)
+        for folder in (self.folder / "leader", self.folder):
+            (folder / "revocations.pem").write_bytes(self.revocations.pem)
 
     def start_broker(self, port: int | None = None) -> Broker:
         credentials = BrokerCredentials.in_folder(self.folder / "broker")
@@ -137,13 +159,16 @@ class Federation:
         return self._centre
 
     def node(self, toml: str = "", *, url: str | None = None, node_id: int = NODE_ID) -> NodeProcess:
-        """A node's folder; `toml` is added to its configuration."""
+        """A node's folder; `toml` is added to its configuration.
+
+        Its owner asks for no secure sum and names no helper, where `toml` does not say otherwise.
+        """
         party = node_party(node_id)
         folder = self.folder / party
         self.authority.enrol(party, Role.NODE).save(folder / "credentials")
         (folder / "store.key").write_text(secrets.token_hex(32))
         link = f'name = "a site"\n[link]\nbroker = "{url or self.broker.url}"\n'
-        (folder / "node.toml").write_text(link + toml.replace("FOLDER", str(folder)))
+        (folder / "node.toml").write_text(link + with_owner_s_word(toml).replace("FOLDER", str(folder)))
         self.nodes.append(NodeProcess(folder, party))
         return self.nodes[-1]
 

@@ -60,7 +60,9 @@ def test_a_federation_from_nothing_to_a_finished_run(tmp_path, broker_port):
     tool("jaga-central", "init", "centre", "--federation", "Uji Coba", "--broker", url, folder=tmp_path)
     centre = ["--config", "centre/central.toml"]
     for zone in ("class-1", "class-2"):
-        tool("jaga-node", "init", zone, "--name", zone, "--broker", url, folder=tmp_path)
+        words = ("init", zone, "--name", zone, "--broker", url)
+        assert "--helper-key is missing" in tool("jaga-node", *words, folder=tmp_path, status=3)
+        tool("jaga-node", *words, "--no-secure-sum", folder=tmp_path)
         request = [f"--request={zone}/request.pem", f"--out={zone}/credentials/party.pem"]
         assert "node-" in tool("jaga-central", "nodes", "enroll", "--name", zone, *request, *centre, folder=tmp_path)
         with (tmp_path / zone / "node.toml").open("a") as config:
@@ -68,7 +70,11 @@ def test_a_federation_from_nothing_to_a_finished_run(tmp_path, broker_port):
     said = tool("jaga-node", "doctor", "class-1/node.toml", "--wait", "2", folder=tmp_path, status=6)
     assert "is it running" in said
     start_broker()
+    said = tool("jaga-node", "doctor", "class-1/node.toml", folder=tmp_path, status=6)
+    assert "no list of revoked certificates has come" in said
+    assert "published until" in tool("jaga-central", "revocations", "publish", *centre, folder=tmp_path)
     said = tool("jaga-node", "doctor", "class-1/node.toml", folder=tmp_path)
+    assert "list is good for 7.0 days" in said
     assert "0 entries" in said
     nodes = [
         subprocess.Popen(

@@ -36,7 +36,9 @@ allow_unaccounted_apps = true
 def grid_of(federation, encoding=Encoding.EXACT) -> MqttGrid:
     folder = federation.folder / "leader"
     url = BrokerUrl.parse(federation.broker.url)
-    return MqttGrid(Identity.load(folder), url, 7, credentials=folder, encoding=encoding)
+    return MqttGrid(
+        Identity.load(folder), url, 7, credentials=folder, encoding=encoding, revocation_file=folder / "revocations.pem"
+    )
 
 
 def test_unmodified_flower_strategies_and_apps_run_on_real_nodes(federation):

@@ -1,19 +1,22 @@
 """The helper over a real broker: what it answers a leader, whom it believes, and what a restart changes."""
 
 import secrets
+import sqlite3
 import threading
 import time
-from collections import defaultdict
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from draws_double import LeaderDouble
 from small_federation import SOON_S, SmallFederation
 from waiting import wait_until
 
 from aggregator.helper import service
+from aggregator.helper.anchor import HelperRolledBack
 from aggregator.helper.config import HelperConfig
 from aggregator.helper.records import HelperRecords
 from aggregator.helper.service import HelperServer
@@ -29,7 +32,7 @@ from privacy.identity.certificates import Role, node_party
 from privacy.identity.keys import PrivateKeys
 from privacy.secure_sum.exchange import Part, SumRefusal, SumRequest
 from privacy.secure_sum.mask import new_seed
-from privacy.secure_sum.seeds import Purpose, seal_seed
+from privacy.secure_sum.seeds import key_digest
 from privacy.secure_sum.sums import MaskSum
 from simulations.broker import mosquitto_program
 
@@ -39,7 +42,6 @@ pytestmark = [
 ]
 
 RUN_ID = 2**63 + 7
-ASKED = b"a" * 32
 ELEMENTS, SCALARS = 1000, 3
 
 
@@ -52,18 +54,26 @@ class Summed:
         self.helper.save(federation.folder / "helper")
         self.records = HelperRecords(f"sqlite:///{federation.folder / 'helper.db'}")
         self.nodes = [self.join(n) for n in range(2, 2 + nodes)]
-        self.seeds = defaultdict(new_seed)
+        self.leader = LeaderDouble(
+            lambda asked: self.helper_line().draw(asked),
+            self.helper,
+            "small",
+            RUN_ID,
+            elements=ELEMENTS,
+            scalars=SCALARS,
+        )
         self.server: HelperServer | None = None
         self.line: HelperLine | None = None
 
-    def join(self, number: int, lifetime: timedelta = timedelta(days=1)) -> Identity:
+    def join(self, number: int, lifetime: timedelta = timedelta(days=1), *, approved: bool = True) -> Identity:
         """An approved node, which presents itself."""
         party, keys, authority = node_party(number), PrivateKeys.generate(), self.federation.authority
         pem = authority.sign(request(keys), party=party, role=Role.NODE, lifetime=lifetime)
         der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
         node = Identity(keys, authority.anchor.verify(der), authority.anchor)
         node.save(self.federation.folder / party)
-        self.records.approve(party, time.time())
+        if approved:
+            self.records.approve(party, time.time(), key_digest(node.certificate))
         self.present(node)
         return node
 
@@ -81,7 +91,11 @@ class Summed:
 
     def start(self) -> HelperServer:
         config = HelperConfig(
-            broker=self.federation.url, credentials=self.federation.folder / "helper", records="", min_cohort=3
+            broker=self.federation.url,
+            credentials=self.federation.folder / "helper",
+            records="",
+            anchor=self.federation.folder / "helper.anchor",
+            min_cohort=3,
         )
         self.server = HelperServer(config, self.helper, self.records)
         self._thread = threading.Thread(target=self.server.run)
@@ -93,18 +107,19 @@ class Summed:
             self.server.stop()
             self._thread.join(SOON_S)
 
-    def sealed(self, node: Identity, round_number: int = 1, seed: bytes | None = None):
-        purpose = Purpose("small", RUN_ID, round_number, Part.TRAIN, ASKED)
-        return seal_seed(node, self.helper.certificate, purpose, seed or self.seeds[node.party, round_number])
-
     def request(self, nodes, round_number: int = 1, **changes) -> SumRequest:
-        seeds = {node.party: self.sealed(node, round_number) for node in nodes} | changes
-        return SumRequest(round_number, Part.TRAIN, ASKED, 32, ELEMENTS, SCALARS, seeds)
+        """A request for the sum over these nodes, after a draw over all approved ones unless there was one."""
+        if (round_number, Part.TRAIN) not in self.leader.draws:
+            assert self.leader.draw(self.nodes, round_number).refusal is None
+        return self.leader.request(nodes, round_number, **changes)
 
-    def ask(self, asked: SumRequest, deadline_s: float = SOON_S):
+    def helper_line(self, deadline_s: float = SOON_S) -> HelperLine:
         if self.line is None:
             self.line = self.federation.grid(RUN_ID).helper_line("helper", deadline_s)
-        return self.line.ask(asked)
+        return self.line
+
+    def ask(self, asked: SumRequest):
+        return self.helper_line().ask(asked)
 
     def refused(self, asked: SumRequest):
         share = self.ask(asked)
@@ -113,7 +128,7 @@ class Summed:
     def expected(self, nodes, round_number: int = 1) -> MaskSum:
         total = MaskSum(ELEMENTS, SCALARS, np.dtype(np.uint32))
         for node in nodes:
-            total.add(self.seeds[node.party, round_number])
+            total.add(self.leader.seeds[node.party, round_number, Part.TRAIN])
         return total
 
 
@@ -148,9 +163,10 @@ def test_a_leader_gets_nothing_by_which_it_could_single_a_node_out(summed):
     assert summed.refused(summed.request(nodes[:2]))[0] is SumRefusal.TOO_FEW
     assert summed.ask(summed.request(nodes)).refusal is None
     assert summed.refused(summed.request(nodes[1:])) == (SumRefusal.COUNTED, [n.party for n in nodes[1:]])
-    fresh = {nodes[0].party: summed.sealed(nodes[0], seed=new_seed())}
+    fresh = {nodes[0].party: summed.leader.sealed(nodes[0], seed=new_seed())}
     assert summed.refused(summed.request(nodes, **fresh))[0] is SumRefusal.COUNTED
-    reused = summed.sealed(nodes[0], 2, summed.seeds[nodes[0].party, 1])
+    summed.request(nodes, 2)
+    reused = summed.leader.sealed(nodes[0], 2, seed=summed.leader.seeds[nodes[0].party, 1, Part.TRAIN])
     assert summed.refused(summed.request(nodes, 2, **{nodes[0].party: reused})) == (
         SumRefusal.SEED_USED,
         [nodes[0].party],
@@ -167,10 +183,11 @@ def test_a_node_with_a_revoked_certificate_is_not_counted(summed):
 
 def test_a_node_whose_certificate_has_expired_is_not_counted(summed):
     brief = summed.join(99, lifetime=timedelta(seconds=6))
+    summed.nodes.append(brief)
     server = summed.start()
     wait_until(lambda: brief.party in server._directory)
     wait_until(lambda: datetime.now(UTC) > brief.certificate.not_after)
-    assert summed.refused(summed.request([*summed.nodes, brief])) == (SumRefusal.UNKNOWN, [brief.party])
+    assert summed.refused(summed.request(summed.nodes)) == (SumRefusal.UNKNOWN, [brief.party])
 
 
 def test_a_node_with_other_keys_under_an_approved_name_is_not_counted(summed):
@@ -178,9 +195,10 @@ def test_a_node_with_other_keys_under_an_approved_name_is_not_counted(summed):
     summed.start()
     assert summed.ask(summed.request(summed.nodes)).refusal is None
     time.sleep(1.1)  # certificates say seconds, and of two the newer one counts
-    forged = summed.join(2)
+    forged = summed.join(2, approved=False)
+    summed.request(summed.nodes, 2)
     wait_until(lambda: summed.server._directory.certificate(forged.party) == forged.certificate)
-    asked = summed.request(summed.nodes[1:], 2, **{forged.party: summed.sealed(forged, 2)})
+    asked = summed.request(summed.nodes[1:], 2, **{forged.party: summed.leader.sealed(forged, 2)})
     assert summed.refused(asked) == (SumRefusal.OTHER_KEY, [forged.party])
 
 
@@ -190,8 +208,37 @@ def test_a_node_that_has_yet_to_present_itself_is_waited_for(summed, monkeypatch
     late, topic = summed.nodes[0], topics.presence(summed.nodes[0].party)
     summed.publish(late.party, topic, b"")
     summed.start()
+    asked = summed.request(summed.nodes)
     threading.Timer(2.0, summed.present, (late,)).start()
+    assert summed.ask(asked).refusal is None
+
+
+def test_a_draw_is_given_once_and_the_same_again_after_a_restart(summed):
+    summed.start()
+    first = summed.leader.draw(summed.nodes).draw
+    assert summed.leader.draw(summed.nodes).refusal is SumRefusal.DRAWN
+    summed.stop()
+    summed.start()
+    secret = summed.leader.secrets[1, Part.TRAIN]
+    assert summed.leader.draw(summed.nodes, secret=secret).draw == first
+
+
+def test_a_helper_whose_database_was_put_back_does_not_start(summed):
+    backup = sqlite3.connect(":memory:")
+    with closing(sqlite3.connect(summed.federation.folder / "helper.db")) as there:
+        there.backup(backup)
+    summed.start()
     assert summed.ask(summed.request(summed.nodes)).refusal is None
+    summed.stop()
+    summed.records.close()
+    for file in summed.federation.folder.glob("helper.db*"):
+        file.unlink()
+    with closing(sqlite3.connect(summed.federation.folder / "helper.db")) as here:
+        backup.backup(here)
+    summed.records = HelperRecords(f"sqlite:///{summed.federation.folder / 'helper.db'}")
+    with pytest.raises(HelperRolledBack, match="are an old copy"):
+        summed.start()
+    summed.server = None
 
 
 @pytest.mark.parametrize("off_s", [86400.0, -86400.0])
@@ -201,14 +248,15 @@ def test_a_request_of_a_leader_whose_clock_is_off_by_a_day_is_turned_away(summed
     wait_until(lambda: "leader" in server._directory)
     at = time.time() + off_s
     header = Header(Kind.SUM, "small", "leader", "helper", RUN_ID, b"m" * 16, None, at, at + 60, True)
-    payload = wrap(summed.federation.leader, header, summed.request(summed.nodes), summed.helper.certificate)
+    asked = summed.leader.request(summed.nodes)
+    payload = wrap(summed.federation.leader, header, asked, summed.helper.certificate)
     summed.publish("leader", topics.sum_request("helper"), bytes(payload))
     wait_until(lambda: server.turned_away[Reason.EXPIRED] == 1)
 
 
 def test_a_silent_helper_is_named_with_what_to_do(summed):
     with pytest.raises(HelperSilent, match=r"has presented no certificate.*jaga-central helper run"):
-        summed.ask(summed.request(summed.nodes), deadline_s=1.5)
+        summed.helper_line(1.5).ask(summed.leader.request(summed.nodes))
 
 
 def test_a_helper_that_starts_late_is_asked_then(summed):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from waiting import wait_until
 
+from edge.learning.tasks import crowding
 from privacy.boundary import topics
 from privacy.boundary.envelope import wrap
 from privacy.boundary.messages import Encoding, Kind, Refusal, Task
@@ -145,22 +146,24 @@ def test_a_spent_budget_is_refused_in_words_the_centre_understands(federation):
     federation.start_broker()
     node = federation.node("[privacy]\nepsilon = 0.5\n").start()
     federation.centre.wait_online(node.party)
-    assert federation.centre.ask(node.party, CROWDING).refusal is Refusal.BUDGET_SPENT
+    start = {name: values.numpy() for name, values in crowding.TASK.model().state_dict().items()}
+    assert federation.centre.ask(node.party, CROWDING, model=start).refusal is Refusal.BUDGET_SPENT
     assert node.ledger(0.5).entries() == []
 
 
 @pytest.mark.parametrize(
     ("config", "refusal"),
     [
-        ({"task": "unheard-of"}, Refusal.UNKNOWN_TASK),
+        ({"task": "unheard-of", "noise-multiplier": 4.0}, Refusal.NOT_ALLOWED),
+        ({"task": "announced", "noise-multiplier": 4.0}, Refusal.UNKNOWN_TASK),
         ({"task": "crowding", "noise-multiplier": -1.0}, Refusal.BAD_TASK),
-        ({"task": "crowding", "noise-multiplier": 0.0}, Refusal.BUDGET_SPENT),
+        ({"task": "crowding", "noise-multiplier": 0.0}, Refusal.BAD_TASK),
         (CROWDING, Refusal.BAD_MODEL),
     ],
 )
 def test_the_crowding_app_refuses_what_it_cannot_do(federation, config, refusal):
     federation.start_broker()
-    node = federation.node().start()
+    node = federation.node('[privacy.allow]\ntasks = ["crowding", "announced"]\n').start()
     federation.centre.wait_online(node.party)
     assert federation.centre.ask(node.party, config).refusal is refusal
 

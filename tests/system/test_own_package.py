@@ -25,7 +25,16 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(500)]
 
 ROOT = Path(__file__).parents[2]
 ROUNDS, NODES = 2, {11: "class-1", 12: "class-2"}
-SCANNER = '[sensing.scanner]\nkind = "replay"\ncontacts = "../contacts.csv"\nzone = "{zone}"\n'
+SCANNER = """
+[learning]
+speed = 20
+[privacy.allow]
+tasks = ["crowded"]
+[sensing.scanner]
+kind = "replay"
+contacts = "../contacts.csv"
+zone = "{zone}"
+"""
 
 
 def centre(folder, *packages):

@@ -6,6 +6,8 @@ import signal
 
 import numpy as np
 import pytest
+from centre_double import RUN
+from draws_double import draw_by
 from waiting import wait_until
 
 from privacy.boundary.arrays import arrays_of, unpack
@@ -16,6 +18,7 @@ from privacy.boundary.gate import presence
 from privacy.boundary.messages import Refusal
 from privacy.boundary.wire import Connection
 from privacy.identity.authority import Identity
+from privacy.secure_sum.draw import SumName
 from privacy.secure_sum.exchange import Part
 from privacy.secure_sum.mask import add_mask
 from privacy.secure_sum.seeds import Purpose, open_seed
@@ -27,7 +30,12 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 PAYING = '[learning]\napp = "waiting_app:paying"\nlinger_s = 30\n[learning.node_config]\nfolder = "FOLDER"\n'
 PLAN = Plan(bound=4.0, most=10)
-TERMS_OF_ROUND = SumTerms(PLAN, "helper", 1, Part.TRAIN, 0, "num-examples")
+
+
+def terms_by(helper, name="helper", part=Part.TRAIN, **draws) -> SumTerms:
+    """The terms of round 1, with a draw that the helper signed."""
+    draw = draw_by(helper, SumName("test federation", RUN, 1, part), **draws)
+    return SumTerms(PLAN, name, 1, part, 0, "num-examples", draw)
 
 
 def runs_of(node) -> int:
@@ -70,19 +78,21 @@ def shares(federation, header, reply, helper) -> tuple[bytes, dict[str, np.ndarr
     assert set(message.content) == {SHARE, TERMS}
     unpack(message, reply.arrays, reply.sizes, reply.encoding, {})
     party = header.recipient
-    purpose = Purpose("test federation", header.run_id, 1, Part.TRAIN, assignment_of(centre.sent[header.message_id]))
+    task = centre.sent[header.message_id]
+    at = SumName("test federation", header.run_id, 1, Part.TRAIN)
+    purpose = Purpose(at, assignment_of(task), SumTerms.of(task.content[TERMS]).draw.nonce)
     seed = open_seed(helper.keys, centre.directory.certificate(party), purpose, reply.seed)
     return seed, {key: array.numpy() for (_, key), array in arrays_of(message).items()}
 
 
-def ask(federation, node, terms=TERMS_OF_ROUND):
+def ask(federation, node, terms):
     header, payload = federation.centre.task(node.party, terms=terms)
     federation.centre.send(node.party, payload)
     return header, federation.centre.reply_to(header)
 
 
 def test_what_leaves_is_a_masked_share_and_the_seed_that_uncovers_it(federation, node, helper):
-    header, reply = ask(federation, node)
+    header, reply = ask(federation, node, terms_by(helper))
     seed, masked = shares(federation, header, reply, helper)
     assert np.ptp(PLAN.code.decode(masked["elements"])) > 0.1  # the app added 1 to each: uncovered, they are all alike
     add_mask(seed, masked["elements"], ELEMENTS_LANE)
@@ -94,9 +104,9 @@ def test_what_leaves_is_a_masked_share_and_the_seed_that_uncovers_it(federation,
     assert seed not in b"".join(file.read_bytes() for file in node.folder.rglob("*") if file.is_file())
 
 
-def test_a_message_that_comes_twice_is_answered_with_the_same_bytes(federation, node):
+def test_a_message_that_comes_twice_is_answered_with_the_same_bytes(federation, node, helper):
     centre = federation.centre
-    header, payload = centre.task(node.party, terms=TERMS_OF_ROUND)
+    header, payload = centre.task(node.party, terms=terms_by(helper))
     for _ in range(2):
         centre.send(node.party, payload)
     centre.reply_to(header)
@@ -106,9 +116,9 @@ def test_a_message_that_comes_twice_is_answered_with_the_same_bytes(federation, 
     assert runs_of(node) == 1
 
 
-def test_a_node_killed_after_its_answer_sends_it_again_as_it_was(federation, node):
+def test_a_node_killed_after_its_answer_sends_it_again_as_it_was(federation, node, helper):
     centre = federation.centre
-    header, payload = centre.task(node.party, terms=TERMS_OF_ROUND)
+    header, payload = centre.task(node.party, terms=terms_by(helper))
     centre.send(node.party, payload)
     centre.reply_to(header)
     node.kill()
@@ -123,7 +133,7 @@ def test_a_node_killed_after_its_answer_sends_it_again_as_it_was(federation, nod
 def test_a_node_killed_in_training_answers_after_its_restart(federation, node, helper):
     centre = federation.centre
     (node.folder / "wait").touch()
-    header, payload = centre.task(node.party, terms=TERMS_OF_ROUND)
+    header, payload = centre.task(node.party, terms=terms_by(helper))
     centre.send(node.party, payload)
     wait_until(lambda: runs_of(node) == 1)
     trainer = node.children()["edge.learning"]
@@ -139,14 +149,15 @@ def test_a_round_asked_anew_has_a_seed_of_its_own(federation, node, helper):
     """The first trainer dies; the second and third task are for the same round, as after a leader's restart."""
     centre = federation.centre
     (node.folder / "wait").touch()
-    header, payload = centre.task(node.party, terms=TERMS_OF_ROUND)
+    header, payload = centre.task(node.party, terms=terms_by(helper))
     centre.send(node.party, payload)
     wait_until(lambda: runs_of(node) == 1)
     os.kill(node.children()["edge.learning"], signal.SIGKILL)
     assert centre.reply_to(header).refusal is Refusal.TRAINING_FAILED
     (node.folder / "wait").unlink()
     (one, first), (other, second) = (
-        shares(federation, header, reply, helper) for header, reply in (ask(federation, node) for _ in range(2))
+        shares(federation, header, reply, helper)
+        for header, reply in (ask(federation, node, terms_by(helper)) for _ in range(2))
     )
     assert one != other
     assert not np.any(first["elements"] == second["elements"])
@@ -154,12 +165,13 @@ def test_a_round_asked_anew_has_a_seed_of_its_own(federation, node, helper):
 
 def test_a_task_waits_for_the_helper_s_presence(federation):
     federation.start_broker()
+    helper = Identity.load(federation.folder / "helper" / "credentials")
     node = federation.node(PAYING).start()
     federation.centre.wait_online(node.party)
-    header, payload = federation.centre.task(node.party, terms=TERMS_OF_ROUND)
+    header, payload = federation.centre.task(node.party, terms=terms_by(helper))
     federation.centre.send(node.party, payload)
     wait_until(lambda: "edge.learning" in node.children())
-    helper = present_helper(federation)
+    present_helper(federation)
     shares(federation, header, federation.centre.reply_to(header), helper)
     assert runs_of(node) == 1
 
@@ -168,7 +180,7 @@ def test_a_helper_of_the_leader_s_making_gets_nothing_and_nothing_is_spent(feder
     other = federation.authority.enrol("helper", helper.certificate.role).keys.sealing_public.fingerprint
     node = federation.node(PAYING + f'[privacy]\nhelper_key = "{other}"\n').start()
     federation.centre.wait_online(node.party)
-    assert ask(federation, node)[1].refusal is Refusal.NO_HELPER
+    assert ask(federation, node, terms_by(helper))[1].refusal is Refusal.NO_HELPER
     assert runs_of(node) == 0
     assert node.ledger().entries() == []
     assert "ask the helper's own organisation" in node.log()
@@ -180,19 +192,40 @@ def test_a_node_that_insists_refuses_a_plain_task_and_spends_nothing(federation,
     assert ask(federation, node, terms=None)[1].refusal is Refusal.UNMASKED
     assert runs_of(node) == 0
     assert node.ledger().entries() == []
-    header, reply = ask(federation, node)
+    header, reply = ask(federation, node, terms_by(helper))
     shares(federation, header, reply, helper)
 
 
 @pytest.mark.parametrize(
-    "terms",
+    ("change", "refusal"),
     [
-        SumTerms(PLAN, "leader", 1, Part.TRAIN, 0, "num-examples"),
-        SumTerms(PLAN, "helper", 1, Part.EVALUATE, 0, "num-examples"),
+        ({"name": "leader"}, Refusal.BAD_TASK),
+        ({"part": Part.EVALUATE}, Refusal.BAD_TASK),
+        ({"min_cohort": 2}, Refusal.SMALL_COHORT),
+        ({"lives_s": -1.0}, Refusal.BAD_TASK),
     ],
-    ids=["a helper that is none", "another part than the task's"],
+    ids=["a helper that is none", "another part than the task's", "a helper of smaller sums", "a round that is over"],
 )
-def test_terms_that_no_honest_leader_sends_cost_nothing(federation, node, terms):
-    assert ask(federation, node, terms)[1].refusal in (Refusal.NO_HELPER, Refusal.BAD_TASK)
+def test_terms_that_no_honest_leader_sends_cost_nothing(federation, node, helper, change, refusal):
+    assert ask(federation, node, terms_by(helper, **change))[1].refusal is refusal
     assert runs_of(node) == 0
     assert node.ledger().entries() == []
+
+
+def test_a_draw_of_the_leader_s_own_making_costs_nothing(federation, node, helper):
+    leader = Identity.load(federation.folder / "leader")
+    assert ask(federation, node, terms_by(leader))[1].refusal is Refusal.BAD_TASK
+    assert runs_of(node) == 0
+    assert node.ledger().entries() == []
+
+
+def test_a_node_whose_owner_named_no_helper_takes_no_part_and_says_what_to_do(federation, helper):
+    node = federation.node(PAYING).start
+    folder = federation.nodes[-1].folder / "node.toml"
+    folder.write_text(folder.read_text().replace('secure_sum = "allowed"\nhelper_key = "any"\n', ""))
+    started = node()
+    federation.centre.wait_online(started.party)
+    assert ask(federation, started, terms_by(helper))[1].refusal is Refusal.NO_HELPER
+    assert ask(federation, started, None)[1].refusal is Refusal.UNMASKED
+    assert runs_of(started) == 0
+    assert "privacy.helper_key is not set" in started.log()

@@ -27,9 +27,9 @@ class Crowded:
     def model(self):
         return nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
 
-    def read(self, connection):
-        """On a node: (slot, minutes) of each half hour. In a simulation, the data set brings the like."""
-        return Sightings(connection).close_minutes()
+    def read(self, connection, after, until):
+        """On a node: (slot, minutes) of each half hour logged in this time; a simulation's data set brings the like."""
+        return Sightings(connection).close_minutes(after, until)
 
     def examples(self, records):
         log = dict(records)

@@ -9,7 +9,8 @@ nothing is ever filled in.
 by its own example and by those of the `LAGS` slots after it, so a unit that is removed takes at most `LAGS + 1`
 examples along and leaves every other as it was. A sum over examples, each clipped to C, therefore moves by at most
 `(LAGS + 1) * C`: that is the sensitivity which the noise is scaled to. A person who is there for many slots is covered
-by group privacy, not by the unit itself.
+by group privacy, not by this unit. The unit `day` covers them: an example draws on slots of one day alone, so a day's
+examples are one piece, clipped as a whole (`edge.learning.tasks.units`).
 
 **Assumed**: what is read holds each slot once; a slot's minutes depend on what was heard in that slot alone (a sighting
 window, 20 s, divides the slot); whether the node was switched on is not secret of a person.
@@ -29,14 +30,19 @@ from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
 from edge.learning.tasks.task import Examples
+from edge.learning.tasks.units import RECORD, PrivacyUnit
 from edge.store.connection import Connection
 from edge.store.sightings import Sightings
+from privacy.accounting.events import DAY
 
 LAGS = 1
 """How many earlier slots an example draws on. Two forecast no better on four real sites once the noise is counted: the
 sensitivity is (LAGS + 1) C, so a second one costs half as much noise again."""
 
 SLOTS_A_DAY = 48
+EXAMPLES_A_DAY = SLOTS_A_DAY - LAGS
+MOST_DAYS = 16
+"""A node trains on the newest days: a record's lifetime of 14 days touches 15, and one is to spare."""
 CLOCK_MARKS = 12
 """The clock enters as weights of the two nearest of this many marks around the day, which add up to 1: a forecast that
 is linear in the time of day between marks, two hours apart. It needs no constant term beside it."""
@@ -52,10 +58,9 @@ HUBER_BETA = 0.3
 
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "sightings": ("window_index", "identifier", "frames", "rssi_sum"),
-    "listening": ("slot", "seconds", "until_s"),
+    "sightings": ("window_index", "identifier", "guessed", "frames", "rssi_sum", "logged_at"),
     "listened": ("slot", "seconds", "until_s", "first_logged_at"),
-    "guessed_stretches": ("slot", "from_s", "until_s", "logged_at"),
+    "guessed_stretches": ("slot",),
 }
 
 
@@ -80,6 +85,18 @@ class Crowding:
     unit_examples: int = LAGS + 1
     error_bound: float = 120.0
     features: int = LAGS + CLOCK_MARKS
+    most_examples: int = MOST_DAYS * EXAMPLES_A_DAY
+
+    @property
+    def units(self) -> Mapping[str, PrivacyUnit]:
+        return {
+            RECORD: PrivacyUnit(self.unit, LAGS + 1, EXAMPLES_A_DAY / (LAGS + 1), self.most_examples),
+            DAY: PrivacyUnit(DAY, 1, 1.0, MOST_DAYS),
+        }
+
+    def groups(self, examples: Examples, _unit: str) -> tuple[int, ...]:
+        """The calendar day of each example."""
+        return tuple(slot // SLOTS_A_DAY for slot in examples.units)
 
     @property
     def sources(self) -> Mapping[str, tuple[str, ...]]:
@@ -93,9 +110,9 @@ class Crowding:
             model.linear.weight[0, 0] = 1 / LAG_WEIGHT
         return model
 
-    def read(self, connection: Connection) -> list[tuple[int, float]]:
+    def read(self, connection: Connection, after: float, until: float) -> list[tuple[int, float]]:
         """Close-contact person-minutes of each half hour in which the node listened: (slot, minutes)."""
-        return Sightings(connection).close_minutes()
+        return Sightings(connection).close_minutes(after, until)
 
     def examples(self, records: Sequence[tuple[int, float]]) -> Examples:
         """One example for every slot whose `LAGS` predecessors of the same day are logged as well.

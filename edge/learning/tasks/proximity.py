@@ -11,8 +11,7 @@ any other. A unit that is removed therefore takes at most `UNIT_EXAMPLES` exampl
 was; a sum over examples, each clipped to C, moves by at most `UNIT_EXAMPLES * C`. A walk has ten steps, five distances
 in two postures, so nothing is lost of it.
 
-**Assumed**: sessions are kept no longer than other records, or the ledger's account of a record's lifetime would not
-hold (`Calibrations.purge`).
+**Assumed**: nothing of how long sessions are kept: `read` takes those of the time that the ledger's entry covers.
 
 **The model** is the packaged one's: a logistic regression, 4 parameters. A fresh one knows nothing and says 1/2.
 """
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from edge.learning.tasks.task import Examples
+from edge.learning.tasks.units import RECORD, PrivacyUnit
 from edge.proximity.calibration import Reading, ReferenceCurve, estimate
 from edge.proximity.closeness import NEAR_M, Closeness
 from edge.proximity.features import FEATURES, LOUDNESS_CENTRE_DBM, LOUDNESS_SCALE_DB, features
@@ -35,6 +35,8 @@ from edge.store.calibration import Calibrations
 from edge.store.connection import Connection
 
 UNIT_EXAMPLES = 10
+MOST_SESSIONS = 100
+"""A node trains on the newest sessions. A technician walks a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ Unit = Sequence[Observation]
 
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "calibration_sessions": ("id", "adapter", "transmitter", "started_at"),
+    "calibration_sessions": ("id", "adapter", "transmitter", "started_at", "logged_at"),
     "calibration_steps": (
         "session",
         "position",
@@ -96,6 +98,11 @@ class Proximity:
     unit: str = "session"
     unit_examples: int = UNIT_EXAMPLES
     error_bound: float = 1.0
+    most_examples: int = MOST_SESSIONS * UNIT_EXAMPLES
+
+    @property
+    def units(self) -> Mapping[str, PrivacyUnit]:
+        return {RECORD: PrivacyUnit(self.unit, UNIT_EXAMPLES, 0.0, self.most_examples)}
 
     @property
     def sources(self) -> Mapping[str, tuple[str, ...]]:
@@ -109,10 +116,10 @@ class Proximity:
             model.linear.bias.zero_()
         return model
 
-    def read(self, connection: Connection) -> list[Unit]:
+    def read(self, connection: Connection, after: float, until: float) -> list[Unit]:
         """One unit a stored session."""
         curve = Closeness.default().curve
-        return [observations(session, curve) for session in Calibrations(connection).sessions()]
+        return [observations(session, curve) for session in Calibrations(connection).sessions(after, until)]
 
     def examples(self, records: Sequence[Unit]) -> Examples:
         """The first `UNIT_EXAMPLES` observations of each unit; `units` are positions in `records`."""

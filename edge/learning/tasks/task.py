@@ -2,7 +2,8 @@
 
 A task says what one training example is and, with `unit_examples`, how many examples one privacy unit can touch. The
 noise of every mechanism is scaled by that number, so it is a promise: removing one unit from the log may remove at most
-`unit_examples` examples and must change no other.
+`unit_examples` examples and must change no other. A task may offer more units, and bound how many examples it gives:
+`units` (a mapping to `PrivacyUnit`), `groups(examples, unit)` and `most_examples`, see `edge.learning.tasks.units`.
 """
 
 from __future__ import annotations
@@ -83,8 +84,13 @@ class Task(Protocol):
         """A fresh model: [n, features] -> [n]. Every layer is one that Opacus can clip per example."""
         ...
 
-    def read(self, connection: Connection) -> Records:
-        """What the task learns from, out of one node's store."""
+    def read(self, connection: Connection, after: float, until: float) -> Records:
+        """What the task learns from, out of one node's store.
+
+        Args:
+            after, until: the store's own time, seconds: a unit is read, as a whole, if it was logged after `after` and
+                no later than `until`, and not at all otherwise. The ledger's theorem rests on it.
+        """
         ...
 
     def examples(self, records: Records) -> Examples:
