@@ -25,7 +25,7 @@ from privacy.accounting.events import Event
 CONFIDENCE = 0.95
 ALARM = 1e-6
 """How often a verdict may be wrong by chance, for each row: a table that runs daily must not cry wolf."""
-DELTAS = (1e-6, 1e-2, 0.1)
+DELTAS = (1e-6, 1e-2, 0.05, 0.1, 0.2)
 """An accountant's epsilon is a claim at every delta; small deltas cannot be tested with some thousand runs."""
 RESAMPLES = 4000
 LARGEST_MU = 64.0
