@@ -71,7 +71,8 @@ def toy_audits(runs: int) -> Iterator[Audit]:
         ("the same noise in two releases", _same_noise(code), Charge((once, once))),
         ("the same mask in two rounds", _same_mask(code), nothing),
     ):
-        yield audited(name, score, runs, charge, broken=True)
+        more = 3 if "metrics" in name else 1  # they are cheap, and shifted least
+        yield audited(name, score, more * runs, charge, broken=True)
 
 
 def audited(

@@ -84,7 +84,7 @@ def crowding_audits(runs: int) -> Iterator[Audit]:
         yield audited(row, score, runs, charge_of_group(events, canary), neighbour=kind)
     for kind in (REMOVED, REPLACED):
         score, events = shared_by_site(replaced=kind == REPLACED)
-        yield audited(f"crowding, shared noise: a whole site's {kind}", score, runs, Charge(events), neighbour=kind)
+        yield audited(f"crowding, shared noise: a whole site's {kind}", score, runs, Charge((*events,)), neighbour=kind)
     plan = DpSgdPlan(2.0)
     charge = Charge(tuple(plan.events(TASK.unit_examples, TASK.unit)))
     halved = own_noise(slot, replace(plan, noise_multiplier=1.0))
@@ -139,7 +139,7 @@ def shared_by_record(canary: Canary, z: float) -> tuple[Score, list[Event]]:
     return score, [noise.event(CODE, TASK.features)]
 
 
-def shared_by_site(*, replaced: bool) -> tuple[Score, tuple[Event, ...]]:
+def shared_by_site(*, replaced: bool) -> tuple[Score, list[Event]]:
     """Score the sum if a whole site is the unit: its update against the opposite one, or against none."""
     canary, noise = days_replaced(), SharedNoise(1.0, 0.5, COHORT)
     plan = PlainPlan(batch_size=SLOTS_A_DAY, learning_rate=1.0)
@@ -153,7 +153,7 @@ def shared_by_site(*, replaced: bool) -> tuple[Score, tuple[Event, ...]]:
         into[:] = update
         return noise.add(into, CODE)
 
-    return _sum_score(coded, put, noise), (noise.event(CODE, TASK.features),)
+    return _sum_score(coded, put, noise), [noise.event(CODE, TASK.features)]
 
 
 def _sum_score(
@@ -164,8 +164,8 @@ def _sum_score(
     Args:
         put: write a part with its share of the noise into an element array.
     """
-    signed = [np.asarray(part).astype(np.int32 if part.dtype == np.uint32 else np.int64) for part in parts]
-    away = (signed[0] - signed[1]).astype(np.float64)
+    ins, outs = ((part.view(np.int32) if part.dtype == np.uint32 else part).astype(np.float64) for part in parts)
+    away = ins - outs
     direction = away / np.linalg.norm(away)
 
     def score(there: bool) -> float:

@@ -87,15 +87,16 @@ def everything(
             "quick": quick,
             "confidence": CONFIDENCE,
             "alarm": ALARM,
-            "attacks": _with_verdicts(findings),
-            "membership": _with_verdicts(rocs),
-            "audits": _with_verdicts(audits),
+            "attacks": with_verdicts(findings),
+            "membership": with_verdicts(rocs),
+            "audits": with_verdicts(audits),
         }
         json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
     raise typer.Exit(0 if all(row.held for row in rows) else NOT_HELD)
 
 
-def _with_verdicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def with_verdicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return each row as it is written to a file, with its verdict."""
     return [{**msgspec.to_builtins(row), "held": row.held} for row in rows]
 
 
@@ -112,7 +113,7 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
         "property": lambda _: properties(seed, 400 if quick else 3000),
         "inversion": lambda _: inversion(seed, 60, 8, 2) if quick else inversion(seed, 400, 40),
         "parties": lambda folder: parties(seed, 150 if quick else 600, folder),
-        "groups": lambda folder: groups(seed, folder, 6 if quick else 20),
+        "groups": lambda folder: groups(seed, folder, 6 if quick else 10),
         "malicious-leader": lambda folder: lies(seed, folder, quick=quick),
-        "audit": lambda _: audits(seed, 600 if quick else 4000),
+        "audit": lambda _: audits(seed, 400 if quick else 4000),
     }

@@ -168,17 +168,17 @@ def invert(target: Target, model: nn.Module, seen: Tensor, labels: Tensor | None
     for step in range(STEPS):
         adam.param_groups[0]["lr"] = 0.1 * (1 - step / STEPS)
         adam.zero_grad()
-        apart().sum().backward()
+        torch.autograd.backward(apart().sum())
         adam.step()
     polish = torch.optim.LBFGS(sought, max_iter=POLISH, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         polish.zero_grad()
         total = apart().sum()
-        total.backward()
+        torch.autograd.backward(total)
         return total
 
-    polish.step(closure)
+    polish.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         best = apart().nan_to_num(nan=2.0).view(tries, restarts).argmin(1)
         return x.detach().view(tries, restarts, *shape)[torch.arange(tries), best]

@@ -143,7 +143,7 @@ def membership(seed: int, shadows: Shadows) -> list[Finding | Roc]:
 
 
 def _finding(attack: str, saw: str, plain: Test, test: Test, charge: Charge) -> Finding:
-    most = max(charge.most_true_positives(rate) - rate for rate in np.linspace(0, 1, 101))
+    most = max(charge.most_true_positives(rate / 100) - rate / 100 for rate in range(101))
     limit = most + chance(min(test.ins, test.outs))
     return Finding(
         attack,

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from simulations.attacks.auditing_crowding import (
     shared_by_site,
 )
 from simulations.attacks.canaries import day_removed, days_replaced, slot_removed, slot_replaced
+from simulations.attacks.cli import with_verdicts
 from simulations.attacks.finding import Audit, Finding, Roc
 from simulations.attacks.groups import groups
 from simulations.attacks.inversion import analytic
@@ -103,6 +105,7 @@ def test_many_logs_become_the_examples_that_the_task_makes_of_each():
 def test_membership_is_told_without_protection_but_not_surely_if_the_rest_is_unknown():
     rows = membership(1, Shadows(400, 1500, 3000))
     rocs = [row for row in rows if isinstance(row, Roc)]
+    assert len(json.loads(msgspec.json.encode(with_verdicts(rows)))) == len(rows)
     clear = {(row.attack, row.false_positives): row for row in rocs if row.epsilon is None}
     assert len(rocs) == 5 * 4 * 2
     for row in rows:
