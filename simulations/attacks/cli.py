@@ -115,5 +115,5 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
         "parties": lambda folder: parties(seed, 150 if quick else 600, folder),
         "groups": lambda folder: groups(seed, folder, 6 if quick else 10),
         "malicious-leader": lambda folder: lies(seed, folder, quick=quick),
-        "audit": lambda _: audits(seed, 400 if quick else 4000),
+        "audit": lambda _: audits(seed, 400 if quick else 2000),
     }
