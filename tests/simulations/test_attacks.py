@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from edge.learning.dpsgd import DpSgdPlan
 from edge.learning.tasks.crowding import TASK
+from privacy.accounting.composition import gaussian_epsilon
 from privacy.accounting.events import SampledGaussian
 from simulations.attacks import auditing
 from simulations.attacks.auditing import toy_audits
@@ -31,7 +32,7 @@ from simulations.attacks.inversion_optimised import invert, optimised, targets
 from simulations.attacks.membership import Shadows, membership, properties
 from simulations.attacks.parties import parties
 from simulations.attacks.population import examples_of, many_minutes, slots, without_unit
-from simulations.attacks.statistics import Charge, mu_test
+from simulations.attacks.statistics import Charge, epsilon_test, mu_test
 from simulations.cli import app
 from simulations.engine.cohort import CohortExamples
 
@@ -169,11 +170,13 @@ def test_nodes_that_share_noise_show_a_canary_as_far_as_theory_lets_it():
 
 
 def test_a_replaced_slot_proves_that_it_costs_more_than_a_removed_one():
-    """What it costs to add or remove a slot, for the Gaussian of mu = 1 at delta .1 and .01, is too little."""
-    ins, outs = (np.array([own_noise(slot_replaced(), PLAN)(there) for _ in range(400)]) for there in (True, False))
-    test = mu_test(ins, outs)
-    assert test.mu()[0] > 1.0
-    assert test.epsilon(0.1) > 1.0  # of added or removed: 0.92
+    """Of noise that costs epsilon 8 at delta 1e-6 (and 2.42 at .1) if a slot is added or removed."""
+    plan = DpSgdPlan(0.655)
+    score = own_noise(slot_replaced(), plan)
+    ins, outs = (np.array([score(there) for _ in range(1000)]) for there in (True, False))
+    assert gaussian_epsilon(0.655, 1e-6) == pytest.approx(8, abs=0.05)
+    assert mu_test(ins, outs).mu()[0] > 1 / 0.655
+    assert epsilon_test(ins, outs, 0.1).epsilon(0.1) > gaussian_epsilon(0.655, 0.1)
 
 
 def test_toy_mechanisms_lie_under_what_they_are_charged_and_broken_ones_are_found_out():
