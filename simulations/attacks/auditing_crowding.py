@@ -90,7 +90,7 @@ def crowding_audits(runs: int) -> Iterator[Audit]:
     halved = own_noise(slot, replace(plan, noise_multiplier=1.0))
     name = "crowding, DP-SGD: noise for one example of a slot, not for both"
     # A factor of two is the smallest fault here, so it takes the most runs to be sure of.
-    yield audited(name, halved, 3 * runs, charge, neighbour=REPLACED, broken=True)
+    yield audited(name, halved, 6 * runs, charge, neighbour=REPLACED, broken=True)
 
 
 def charge_of_group(events: list[Event] | list[SampledGaussian], canary: Canary) -> Charge:

@@ -111,9 +111,9 @@ def _steps(seed: int, *, quick: bool) -> dict[str, Step]:
     return {
         "membership": lambda _: membership(seed, Shadows(500, 2000, 6000) if quick else Shadows(4000, 15_000, 60_000)),
         "property": lambda _: properties(seed, 400 if quick else 3000),
-        "inversion": lambda _: inversion(seed, 60, 8, 2) if quick else inversion(seed, 400, 40),
+        "inversion": lambda _: inversion(seed, 60, 8, 2, (8.0,)) if quick else inversion(seed, 400, 40),
         "parties": lambda folder: parties(seed, 150 if quick else 600, folder),
         "groups": lambda folder: groups(seed, folder, 6 if quick else 10),
         "malicious-leader": lambda folder: lies(seed, folder, quick=quick),
-        "audit": lambda _: audits(seed, 400 if quick else 2000),
+        "audit": lambda _: audits(seed, 250 if quick else 2000),
     }

@@ -7,6 +7,8 @@ What is measured is the cosine between what was read and what was there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from privacy.secure_sum.fixed_point import FixedPoint
 from privacy.secure_sum.sums import split
 from privacy.secure_sum.vector import Plan, Vector, contribution
 from simulations.attacks.finding import Finding
-from simulations.attacks.inversion_optimised import optimised
+from simulations.attacks.inversion_optimised import EPSILONS, optimised
 from simulations.attacks.statistics import mean_interval
 
 FEATURES, WIDTH = 12, 8
@@ -28,15 +30,18 @@ EXACT = DpSgdPlan(0.0, clip_norm=1e6, learning_rate=0.1, lot_size=1)
 Arrays = dict[str, NDArray[np.float32]]
 
 
-def inversion(seed: int, tries: int, searches: int, restarts: int = 4) -> list[Finding]:
+def inversion(
+    seed: int, tries: int, searches: int, restarts: int = 4, epsilons: Sequence[float] = EPSILONS
+) -> list[Finding]:
     """Invert updates exactly and by optimisation.
 
     Args:
         tries: examples of each row that is worked out exactly.
         searches: examples of each row that is found by optimisation.
         restarts: random starts of each search.
+        epsilons: under which noise is searched.
     """
-    return [*analytic(seed, tries), *optimised(seed, searches, restarts)]
+    return [*analytic(seed, tries), *optimised(seed, searches, restarts, epsilons)]
 
 
 def analytic(seed: int, tries: int, summed: int = 9) -> list[Finding]:

@@ -8,7 +8,7 @@ measured is the absolute cosine of what was found with what was there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,12 +97,13 @@ def targets(seed: int) -> list[Target]:
     ]
 
 
-def optimised(seed: int, tries: int, restarts: int) -> list[Finding]:
+def optimised(seed: int, tries: int, restarts: int, epsilons: Sequence[float] = EPSILONS) -> list[Finding]:
     """Invert clear and noised updates of one example, with and without its label.
 
     Args:
         tries: examples of each row.
         restarts: random starts of each.
+        epsilons: of one round that spends all of it.
     """
     torch.manual_seed(seed)
     rows = []
@@ -112,7 +113,7 @@ def optimised(seed: int, tries: int, restarts: int) -> list[Finding]:
         guess = _guess(target, examples)
         clear = [_seen(target, model, one, None)[0] for one in examples]
         noised = {}
-        for epsilon in EPSILONS:
+        for epsilon in epsilons:
             plan = DpSgdPlan.within(epsilon, DELTA, 1, target.unit_examples, metrics=0)
             noised[epsilon] = [_seen(target, model, one, plan) for one in examples]
         for known in (True, False):

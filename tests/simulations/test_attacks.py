@@ -76,7 +76,7 @@ def test_an_example_is_read_from_a_clear_update_and_hardly_from_any_other():
 
 
 def test_optimisation_finds_an_example_in_a_clear_update_of_each_model_and_not_under_noise():
-    for one in optimised(1, 6, 3):
+    for one in optimised(1, 6, 3, (8.0, 1.0)):
         assert one.held, one
         assert one.without > 0.8, one
         assert one.protected < one.without - 0.3, one
