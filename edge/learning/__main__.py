@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -195,13 +196,25 @@ def _ran(
     """Answer with somebody's own app. What it refuses, and how long it takes, is its own affair."""
     base = arrays_of(message)
     asked = b"" if terms is None else assignment_of(message)  # before the app, which may change its message
-    reply = secure_sum_mod(message, context, app)
+    reply = secure_sum_mod(message, context, partial(_without_detail, app))
     if reply.has_error():
         return _refused(Refusal.TRAINING_FAILED, "the app replied with an error")
     masked = None if terms is None else _masked(reply.content, terms, asked, cohort)
     packed, sizes = pack(arrays_of(reply) if reply.has_content() else {}, request.encoding, base)
     state = memoryview(flower.context_bytes(context)) if context.state else None
     return Response(memoryview(flower.head_of(reply)), sizes, state, masked=masked), packed
+
+
+def _without_detail(app: ClientApp, message: Message, context: Context) -> Message:
+    """Run somebody's own app; what it says of its refusal may be a record, so fixed words alone leave this process.
+
+    Raises:
+        Refused: the app refused.
+    """
+    try:
+        return app(message, context)
+    except Refused as no:
+        raise Refused(no.refusal) from None
 
 
 def _accepted(terms: SumTerms | None, workplace: Workplace, request: Request, run_id: int) -> SumTerms | None:

@@ -11,16 +11,14 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.learning.dpsgd import DpSgdPlan, noised_metrics, train
 from edge.learning.plain import PlainPlan, train_plainly
-from edge.learning.shared import SHARED_NOISE, NoisedSum, Protection, RecordPlan, summed_examples
+from edge.learning.shared import SHARED_NOISE, NoisedSum, Protection, RecordPlan, summed_pieces
 from edge.learning.tasks.crowding import SLOTS_A_DAY, TASK
-from edge.learning.tasks.units import RECORD
-from privacy.accounting.events import Event, SampledGaussian
+from privacy.accounting.events import Event, SampledGaussian, of_units
 from privacy.mechanisms.shared_noise import SharedNoise
 from privacy.secure_sum.fixed_point import FixedPoint
 from simulations.attacks.auditing import BOUND, DELTA, Score, audited
@@ -29,6 +27,7 @@ from simulations.attacks.canaries import (
     Canary,
     day_removed,
     days_replaced,
+    of_days,
     slot_removed,
     slot_replaced,
 )
@@ -57,9 +56,12 @@ def crowding_audits(runs: int) -> Iterator[Audit]:
         (days_replaced(), REPLACED),
         (days_replaced(3), REPLACED),
         (days_replaced(2, 2), REPLACED),
+        (of_days(day_removed()), REMOVED),
+        (of_days(days_replaced()), REPLACED),
+        (of_days(days_replaced(2, 2)), REPLACED),
     ):
         plan = DpSgdPlan(canary.units * math.sqrt(canary.nodes))
-        charge = charge_of_group(plan.events(TASK.unit_examples, TASK.unit), canary)
+        charge = charge_of_group(plan.events(canary.bound.pieces, canary.bound.name, canary.bound.day_units), canary)
         yield _row(f"crowding, DP-SGD: {canary.name}", own_noise(canary, plan), runs, charge, canary, plan, kind)
     slot = slot_replaced()
     for name, plan in (
@@ -71,7 +73,12 @@ def crowding_audits(runs: int) -> Iterator[Audit]:
     metrics = DpSgdPlan(1.0, metrics_noise_multiplier=1.0)
     charge = Charge(tuple(metrics.metrics_events(TASK.unit)))
     yield audited(f"crowding, metrics: {slot.name}", _metrics(1.0), runs, charge, neighbour=REPLACED)
-    for canary, kind in ((slot_removed(), REMOVED), (slot, REPLACED), (days_replaced(), REPLACED)):
+    for canary, kind in (
+        (slot_removed(), REMOVED),
+        (slot, REPLACED),
+        (days_replaced(), REPLACED),
+        (of_days(days_replaced()), REPLACED),
+    ):
         score, events = shared_by_record(canary, canary.units)
         row = f"crowding, shared noise: {canary.name}"
         yield audited(row, score, runs, charge_of_group(events, canary), neighbour=kind)
@@ -88,13 +95,7 @@ def crowding_audits(runs: int) -> Iterator[Audit]:
 
 def charge_of_group(events: list[Event] | list[SampledGaussian], canary: Canary) -> Charge:
     """Return what the accountant charges for the canary's group of records, at all of its nodes together."""
-    return Charge(tuple(_moved_by(event, canary.units) for event in events) * canary.nodes)
-
-
-def _moved_by(event: Event, units: float) -> Event:
-    if isinstance(event, SampledGaussian):
-        return msgspec.structs.replace(event, noise_multiplier=event.noise_multiplier / units)
-    return msgspec.structs.replace(event, sensitivity=event.sensitivity * units)
+    return Charge(tuple(of_units(event, canary.units) for event in events) * canary.nodes)
 
 
 def _row(name: str, score: Score, runs: int, charge: Charge, canary: Canary, plan: DpSgdPlan, neighbour: str) -> Audit:
@@ -124,10 +125,13 @@ def _metrics(z: float) -> Score:
 
 def shared_by_record(canary: Canary, z: float) -> tuple[Score, list[Event]]:
     """Score the sum of the nodes whose noise counts; gradients are worked out once, for they depend on no chance."""
-    plan, protection = RecordPlan(SLOTS_A_DAY), Protection(SHARED_NOISE, RECORD, z, COHORT)
-    noise = plan.noise(protection, TASK.unit, TASK.unit_examples)
+    plan, protection, bound = RecordPlan(SLOTS_A_DAY), Protection(SHARED_NOISE, canary.unit, z, COHORT), canary.bound
+    noise = plan.noise(protection, bound.name, bound.pieces, day_units=bound.day_units)
     parts = [
-        summed_examples(canary.model(), one.x, one.y, TASK.loss, plan, noise, CODE, [WEIGHT]) for one in canary.examples
+        summed_pieces(
+            canary.model(), one.examples.x, one.examples.y, TASK.loss, plan, noise, CODE, [WEIGHT], one.groups
+        )
+        for one in canary.pieces
     ]
     score = _sum_score(
         [part.total for part in parts], lambda total, into: NoisedSum(noise, total).add(into, CODE), noise

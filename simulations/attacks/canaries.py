@@ -19,6 +19,8 @@ from torch import nn
 from edge.learning.dpsgd import DpSgdPlan, train
 from edge.learning.tasks.crowding import CLOCK_MARKS, MINUTES_SCALE, SLOTS_A_DAY, TASK
 from edge.learning.tasks.task import Examples
+from edge.learning.tasks.units import RECORD, Pieces, PrivacyUnit, pieces_of, unit_of
+from privacy.accounting.events import DAY
 
 Log = list[tuple[int, float]]
 Vector = NDArray[np.float64]
@@ -45,6 +47,7 @@ class Canary:
         weights: of the model.
         units: how many times the most that one unit moves a sum, added or removed, the group of records does.
         nodes: how many nodes hold the same canary, each with noise of its own.
+        unit: what the plan protects, `record` or `day`.
     """
 
     name: str
@@ -53,11 +56,23 @@ class Canary:
     weights: tuple[float, ...]
     units: float = 1.0
     nodes: int = 1
+    unit: str = RECORD
 
     @cached_property
     def examples(self) -> tuple[Examples, Examples]:
         """Of the inside and of the outside."""
         return TASK.examples(self.inside), TASK.examples(self.outside)
+
+    @cached_property
+    def pieces(self) -> tuple[Pieces, Pieces]:
+        """Of the inside and of the outside, as the plan's unit cuts examples."""
+        inside, outside = (pieces_of(TASK, examples, self.unit) for examples in self.examples)
+        return inside, outside
+
+    @cached_property
+    def bound(self) -> PrivacyUnit:
+        """What the plan protects."""
+        return unit_of(TASK, self.unit)
 
     def model(self) -> nn.Module:
         """Return a fresh copy of the leader's model."""
@@ -68,8 +83,9 @@ class Canary:
 
     def update(self, plan: DpSgdPlan, *, inside: bool) -> Vector:
         """Train as a node does and return the update."""
-        examples = self.examples[0 if inside else 1]
-        outcome = train(self.model(), examples.x, examples.y, TASK.loss, plan, TASK.unit_examples)
+        pieces = self.pieces[0 if inside else 1]
+        examples = pieces.examples
+        outcome = train(self.model(), examples.x, examples.y, TASK.loss, plan, self.bound.pieces, pieces.groups)
         update: Vector = outcome.state["linear.weight"][0].astype(np.float64) - np.array(self.weights)
         return update
 
@@ -80,9 +96,9 @@ class Canary:
         return unit
 
     def reach(self, plan: DpSgdPlan) -> float:
-        """Return how far apart the two sums are, in units of k C: what an added or removed unit may do at most."""
+        """Return how far apart the two sums are, over the most that the plan's unit moves them, added or removed."""
         rate = plan.learning_rate / plan.lot_size
-        return float(np.linalg.norm(self._difference(plan)) / (rate * TASK.unit_examples * plan.clip_norm))
+        return float(np.linalg.norm(self._difference(plan)) / (rate * self.bound.pieces * plan.clip_norm))
 
     def _difference(self, plan: DpSgdPlan) -> Vector:
         clear = replace(plan, noise_multiplier=0.0, sampling_rate=1.0, steps=1)
@@ -112,6 +128,11 @@ def day_removed() -> Canary:
     """Return the canary of a day that is there or not, beside another."""
     other = _days((1,), 1.0)
     return Canary("a day removed", [*_days((0,), DAY_ROOT + 0.1), *other], other, DAY_WEIGHTS, DAY_UNITS)
+
+
+def of_days(canary: Canary) -> Canary:
+    """Return a canary of whole days against a plan whose unit is the day."""
+    return replace(canary, name=f"{canary.name}, unit day", units=canary.units / DAY_UNITS, unit=DAY)
 
 
 def _slot_log(minutes: float) -> Log:

@@ -20,6 +20,7 @@ from privacy.boundary.broker import BrokerUrl
 from privacy.boundary.flower import quieten
 from privacy.boundary.messages import Encoding
 from privacy.identity.authority import Identity
+from privacy.logs import configure_process
 
 
 def resident(field: str) -> int:
@@ -29,6 +30,7 @@ def resident(field: str) -> int:
 
 
 def main() -> None:
+    configure_process(messages=True)
     settings = json.loads(sys.argv[1])
     return_large_blocks()
     quieten()
