@@ -44,7 +44,7 @@ def paying(site: Site) -> ClientApp:
     @paid.train()
     def train_paid(message: Message, context: Context) -> Message:
         task = bytes.fromhex(message.metadata.message_id)
-        entry = site.ledger.reserve(task, purpose, [SampledGaussian(4.0, 1.0, 1)])
+        entry = site.ledger.reserve(task, purpose, [SampledGaussian(4.0, 1.0, 1, 1, "test")])
         reply = train(message, context)
         site.ledger.spend(entry)
         return reply
