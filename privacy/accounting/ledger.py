@@ -24,7 +24,8 @@ smaller units. Of the whole `site` the theorem speaks only where nothing was cha
 something of the site, too.
 
 A crash never under-counts: a reservation counts from the moment it is written, and nothing can take it back. A second
-attempt at the same message needs a second reservation, for the first attempt's output may have been seen.
+attempt at the same message needs a second reservation if it reads rows, for the first attempt's output may have been
+seen; one that reads none takes the first (`edge.learning.work.pay`).
 """
 
 from __future__ import annotations
