@@ -42,18 +42,37 @@ class SummedFederation:
         self.helper = self.authority.enrol(HELPER_PARTY, Role.HELPER)
         self.nodes: dict[int, Identity] = {}
         self.requests: list[SumRequest] = []
-        self.records = HelperRecords(f"sqlite:///{folder / 'helper.db'}")
+        self.min_cohort = min_cohort
+        self._database = folder / "helper.db"
+        self._open()
         for _ in range(nodes):
             self.join(approved=True)
+
+    def _open(self) -> None:
+        self.records = HelperRecords(f"sqlite:///{self._database}")
         self._desk = HelperDesk(
             self.helper.keys,
             self.authority.anchor.federation,
             self.records,
             self.certificate_of,
-            min_cohort,
+            self.min_cohort,
             most_unused=2**31,
         )
-        self.min_cohort = min_cohort
+
+    def back_up(self) -> bytes:
+        """Copy the helper's database."""
+        self.records.close()
+        copy = self._database.read_bytes()
+        self._open()
+        return copy
+
+    def put_back(self, copy: bytes) -> None:
+        """Start the helper again on a copy of its database from before, as though nobody had kept its anchor."""
+        self.records.close()
+        for file in self._database.parent.glob(f"{self._database.name}*"):
+            file.unlink()
+        self._database.write_bytes(copy)
+        self._open()
 
     def join(self, *, approved: bool = False) -> Identity:
         """A further node."""

@@ -125,6 +125,7 @@ def groups(seed: int, folder: Path, tries: int = 1) -> list[Finding]:
         ("differencing: after a lost answer", "a set, then the same with one less", _after_a_loss),
         ("differencing: training and evaluation", "a seed of one part, asked for in the other", _other_part),
         ("differencing: all twice, then all but one", "three sums of one round", _twice),
+        ("differencing: the helper's database put back", "a set, then all but one after the restore", _put_back),
         ("Sybils: nodes that nobody approved", "a group filled with its own nodes", _sybils),
         ("Sybils: other keys under approved names", "certificates of its own authority", _other_keys),
         ("uneven tasks", "a group of which one node has something to do", _uneven),
@@ -190,6 +191,16 @@ def _twice(scene: Scene, helper: Helper) -> Tried:
     total(scene, helper, sent.values(), 1)
     rest = [one for one in sent.values() if one.party != scene.target]
     return _difference(total(scene, helper, sent.values(), 1), total(scene, helper, rest, 1)), sent[scene.target].update
+
+
+def _put_back(scene: Scene, helper: Helper) -> Tried:
+    """Also if nobody notices that the database is an old copy: it knows no draw of what was answered since."""
+    copy = scene.federation.back_up()
+    sent = scene.sent(scene.nodes, 1)
+    whole = total(scene, helper, sent.values(), 1)
+    scene.federation.put_back(copy)
+    rest = [one for one in sent.values() if one.party != scene.target]
+    return _difference(whole, total(scene, helper, rest, 1)), sent[scene.target].update
 
 
 def _sybils(scene: Scene, helper: Helper) -> Tried:
