@@ -78,12 +78,14 @@ class WrappedKey:
         file = self._read()
         key = file.source.key() if given is None else given
         opened = self._open(key, file.key, _bound(b"key", file.source))
-        return StoreKeys(opened, file.next and self._open(key, file.next, _bound(b"next", file.source)))
+        following = None if file.next is None else self._open(key, file.next, _bound(b"next", file.source))
+        return StoreKeys(opened, following)
 
     def write(self, source: Source, given: Secret, keys: StoreKeys) -> None:
         """Make the file, or replace it; a power cut leaves the old one or the new."""
         closed = _close(given, keys.key, _bound(b"key", source))
-        file = _File(VERSION, source, closed, keys.next and _close(given, keys.next, _bound(b"next", source)))
+        following = None if keys.next is None else _close(given, keys.next, _bound(b"next", source))
+        file = _File(VERSION, source, closed, following)
         write_private(self.path, msgspec.json.format(msgspec.json.encode(file)) + b"\n")
 
     def rotating(self) -> bool:

@@ -20,6 +20,7 @@ from edge.store.database import Database
 from edge.store.day_keys import DayKey
 from edge.store.sightings import Sightings
 from edge.store.slots import WINDOW_S
+from privacy.identity.secret import Secret
 from simulations.benchmarks.sensing_process import Load, Needs, listen
 from simulations.benchmarks.table import Column, Outcome, Target
 
@@ -121,7 +122,7 @@ def storing(folder: Path, rows: int, turns: int) -> tuple[float, float]:
             stored.append((time.process_time() - started) / rows)
             identifiers, metadata = b"".join(s.identifier for s in batch), b"".join(s.metadata for s in batch)
             started = time.process_time()
-            key = DayKey(bytes(32))
+            key = DayKey(Secret(bytes(32)))
             key.seal(identifiers)
             key.mask(identifiers, metadata)
             sealed.append((time.process_time() - started) / rows)
