@@ -47,14 +47,22 @@ NOT_LOGGED = frozenset(
 
 EXPLAINED = frozenset(
     {
+        "AdapterGone",
         "BadCertificate",
         "BadKey",
         "BadListen",
         "BadSettings",
+        "Blocked",
+        "BluezMissing",
+        "BusMissing",
         "CannotListen",
         "CorruptStore",
+        "HelperMissing",
         "MissingStore",
         "NewerSchema",
+        "NoBluetooth",
+        "NoPermission",
+        "NotPowered",
         "StoreFull",
         "StoreUnavailable",
         "UnknownZone",
@@ -62,7 +70,7 @@ EXPLAINED = frozenset(
         "WrongKey",
     }
 )
-"""Errors whose reason is logged: it names files, ports and settings. Others may quote what they failed at."""
+"""Errors whose reason is logged: it names files, ports, adapters and settings. Others may quote what they failed at."""
 
 
 def logged(event: Mapping[str, Field]) -> dict[str, Field] | None:
