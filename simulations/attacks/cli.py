@@ -43,7 +43,7 @@ def everything(
         typer.Option(help="One kind alone: membership, property, inversion, parties, groups, malicious-leader, audit."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of data and models; noise and masks are never seeded.")] = 1,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer runs; about 40 seconds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer runs; about three minutes.")] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
 ) -> None:
     """Tables of attacks with and without our protection, of membership, and of audits, with 95 % intervals.
