@@ -104,7 +104,8 @@ def test_on_real_later_days_every_private_model_beats_persistence_and_their_mean
 ):
     torch.set_num_threads(1)
     site = load_federation(sociopatterns / name)
-    figures = measure(task, site, public_model, Setting(epsilon=8.0, delta=1e-6, rounds=10, draws=20))
+    # 18.4 for what a slot holds is 8 for a slot that is added or removed: the noise that this has always been about.
+    figures = measure(task, site, public_model, Setting(epsilon=18.4, delta=1e-6, rounds=10, draws=20))
     assert figures.private_worst < figures.persistence
     assert figures.private_mean < figures.start
     assert figures.central < figures.persistence

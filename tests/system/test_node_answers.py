@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 SLOW = "[learning]\nlinger_s = 30\nspeed = 1.5\n"
 """An answer takes some seconds."""
 QUICK = SLOW.replace("1.5", "20")
-CROWDING = {"task": "crowding", "noise-multiplier": 30.0, "metrics-noise-multiplier": 60.0}
+CROWDING = {"task": "crowding", "unit": "day", "noise-multiplier": 30.0, "metrics-noise-multiplier": 60.0}
 
 
 def model(value=None):
