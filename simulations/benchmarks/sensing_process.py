@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edge.sensing.settings import GeneratorSection, Settings
+from edge.settings_line import encode
 from edge.store.database import Database
 from simulations.benchmarks.procfs import PROC, peak_resident_bytes
 
@@ -75,7 +76,7 @@ def listen(load: Load, folder: Path) -> Needs:
     if process.stdin is None or process.stdout is None:
         raise SensingWentWrong("it has no pipes")
     try:
-        process.stdin.write(msgspec.json.encode(settings) + b"\n")
+        process.stdin.write(encode(settings))
         process.stdin.close()
         if not select.select([process.stdout], [], [], LONGEST_S)[0]:
             raise SensingWentWrong(f"it said nothing for {LONGEST_S:g} s")

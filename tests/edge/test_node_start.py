@@ -115,7 +115,7 @@ def test_a_node_senses_before_its_certificate_is_valid_and_joins_once_it_is(home
     with running(home) as node:
         connection = Database(home / "node.db", key).connect()
         wait_until(lambda: Sightings(connection).count() > 0, 60)
-        wait_until(lambda: "node" in Health(connection).parts(), 30)
+        wait_until(lambda: {"node", "clock"} <= Health(connection).parts().keys(), 30)
         parts = Health(connection).parts()
         assert parts["node"].state == "waiting"
         assert "not trusted" in parts["node"].detail
