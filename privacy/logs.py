@@ -6,24 +6,31 @@ node an exception's message can be a record ("slot 5 has 145.667 minutes"), and 
 log message. There only types and code locations are printed. At the centre and in simulations messages are printed.
 """
 
+# ruff: noqa: PLC0415  (structlog takes 11 MB, and the process that senses does without it)
+
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, MutableMapping
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from privacy.core_dumps import forbid_core_dumps
+from privacy.on_import import on_import
 from privacy.tracebacks import error_of, locations, with_messages
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
 Describe = Callable[[BaseException], str]
+Say = Callable[..., None]
 Event = MutableMapping[str, Any]
 PLAIN = (str, int, float, bool, type(None))
 
@@ -35,25 +42,21 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def configure_process(
-    log_format: LogFormat = LogFormat.TEXT, *, messages: bool = False, structured: bool = True
-) -> None:
+def configure_process(log_format: LogFormat = LogFormat.TEXT, *, messages: bool = False) -> None:
     """Set up all that this process prints by itself, and forbid core dumps; the first call of every entry point.
 
     Args:
         messages: print the messages of exceptions, warnings and other libraries. Never on a node.
-        structured: load structlog now. False for a process that logs nothing unless it goes wrong and must be light:
-            structlog and what it needs take some MB.
     """
     forbid_core_dumps()
-    if structured:
-        configure(log_format, messages=messages)
+    on_import("structlog", partial(configure, log_format, messages=messages))
+    say = partial(_say, log_format)
     describe = with_messages if messages else locations
-    sys.excepthook = _excepthook(describe)
-    threading.excepthook = _thread_hook(describe)
-    sys.unraisablehook = _unraisable_hook(describe)
+    sys.excepthook = _excepthook(describe, say)
+    threading.excepthook = _thread_hook(describe, say)
+    sys.unraisablehook = _unraisable_hook(describe, say)
     if not messages:
-        warnings.showwarning = _show_warning
+        warnings.showwarning = partial(_show_warning, say)
         logging.setLogRecordFactory(_bare_record)
 
 
@@ -61,7 +64,7 @@ def configure(
     log_format: LogFormat, *, messages: bool = False, stream: TextIO | None = None, level: int = logging.INFO
 ) -> None:
     """Set up structlog alone; a command does so again once it knows the format that was asked for."""
-    import structlog  # noqa: PLC0415  (a light process does without)
+    import structlog
 
     out = stream or sys.stderr
     processors: list[Processor] = [
@@ -83,15 +86,6 @@ def configure(
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=True,
     )
-
-
-def _log() -> Any:
-    """The logger; structlog is loaded and set up first if that was left out."""
-    import structlog  # noqa: PLC0415
-
-    if not structlog.is_configured():
-        configure(LogFormat.TEXT)
-    return structlog.get_logger()
 
 
 def _describe_exception(describe: Describe) -> Processor:
@@ -116,34 +110,49 @@ def _plain_values(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
+def _say(log_format: LogFormat, level: str, event: str, **more: str) -> None:
+    """A line in the manner of structlog's, for what nobody logs by a call."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if log_format is LogFormat.JSON:
+        line = json.dumps({**more, "event": event, "level": level, "timestamp": at})
+    else:
+        plain = {name: value for name, value in more.items() if name != "exception"}
+        line = f"{at} [{level}] {event} {' '.join(f'{name}={value}' for name, value in plain.items())}".rstrip()
+        line = f"{line}\n{more['exception']}" if "exception" in more else line
+    if sys.stderr is not None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
 def _excepthook(
-    describe: Describe,
+    describe: Describe, say: Say
 ) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
     def hook(kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             return
-        _log().critical("the program ended by an error", exception=describe(error))
+        say("critical", "the program ended by an error", exception=describe(error))
 
     return hook
 
 
-def _thread_hook(describe: Describe) -> Callable[[threading.ExceptHookArgs], None]:
+def _thread_hook(describe: Describe, say: Say) -> Callable[[threading.ExceptHookArgs], None]:
     def hook(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
-            _log().error("a thread ended by an error", exception=describe(args.exc_value))
+            say("error", "a thread ended by an error", exception=describe(args.exc_value))
 
     return hook
 
 
-def _unraisable_hook(describe: Describe) -> Callable[[sys.UnraisableHookArgs], None]:
+def _unraisable_hook(describe: Describe, say: Say) -> Callable[[sys.UnraisableHookArgs], None]:
     def hook(args: sys.UnraisableHookArgs) -> None:
         if args.exc_value is not None:  # the object that it concerns is not printed: its repr may be a record
-            _log().error("an error could not be raised", exception=describe(args.exc_value))
+            say("error", "an error could not be raised", exception=describe(args.exc_value))
 
     return hook
 
 
 def _show_warning(
+    say: Say,
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -151,7 +160,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    _log().warning("a library warns", warning=category.__name__, at=f"{filename}:{lineno}")
+    say("warning", "a library warns", warning=category.__name__, at=f"{filename}:{lineno}")
 
 
 def _bare_record(

@@ -16,5 +16,5 @@ def work(line: bytes, emit: Emit) -> None:
 
 
 if __name__ == "__main__":
-    configure_process(structured=False)
+    configure_process()
     sys.exit(run(work))

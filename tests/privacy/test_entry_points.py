@@ -89,7 +89,7 @@ def test_a_process_configures_its_logs_first(place):
 def test_a_process_of_a_node_prints_no_messages(place):
     call = configures(BEGINS[place])
     assert call is not None
-    assert "messages" not in [word.arg for word in call.keywords]
+    assert [word.arg for word in call.keywords] == []
 
 
 def test_what_runs_before_the_first_statement_only_imports_and_defines():

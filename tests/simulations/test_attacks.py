@@ -57,7 +57,7 @@ def test_a_finding_holds_only_if_the_attack_works_without_protection():
 
 def test_an_active_leader_gets_a_node_from_a_helper_without_rules_and_nothing_from_ours(tmp_path):
     found = groups(1, tmp_path, 2)
-    assert len(found) == 8
+    assert len(found) == 9
     for one in found:
         assert (one.without, one.protected) == (1.0, 0.0), one.attack
         assert one.without_95 == pytest.approx((0.025**0.5, 1.0))
@@ -219,7 +219,7 @@ def test_the_command_prints_tables_with_intervals_and_refuses_an_attack_that_it_
         env={"COLUMNS": "200"},
     )
     assert result.exit_code == 0, result.output
-    assert result.output.count("held") == 8
+    assert result.output.count("held") == 9
     assert "0.00 [0.00, 0.46]" in result.output
     figures = json.loads((tmp_path / "f.json").read_bytes())
     assert figures["confidence"] == 0.95
