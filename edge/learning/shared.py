@@ -231,17 +231,3 @@ def summed_pieces(
             piece = np.concatenate([part.numpy().ravel() for part in parts])
             total[places] += noise.coded(piece * scale, code)  # clips the piece as a whole
     return NoisedSum(noise, total)
-
-
-def summed_examples(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    plan: RecordPlan,
-    noise: SharedNoise,
-    code: FixedPoint,
-    names: Sequence[str],
-) -> NoisedSum:
-    """`summed_pieces` if each example is a piece."""
-    return summed_pieces(model, x, y, loss, plan, noise, code, names)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edge.learning.dpsgd import DpSgdPlan, train
-from edge.learning.shared import DP_SGD, SHARED_NOISE, Protection, RecordPlan, summed_examples
+from edge.learning.shared import DP_SGD, SHARED_NOISE, Protection, RecordPlan, summed_pieces
 from edge.learning.tasks.crowding import TASK
 from edge.learning.tasks.units import RECORD
 from privacy.accounting.composition import epsilon
@@ -33,7 +33,7 @@ def crowding(seed):
 def total(log, seed, plan):
     examples, model = TASK.examples(list(log.items())), crowding(seed)
     noise = plan.noise(PROTECTION, TASK.unit, TASK.unit_examples)
-    return summed_examples(model, examples.x, examples.y, TASK.loss, plan, noise, CODE, ["linear.weight"]).total
+    return summed_pieces(model, examples.x, examples.y, TASK.loss, plan, noise, CODE, ["linear.weight"]).total
 
 
 @given(LOGS, st.integers(0, 2**32 - 1), PLANS)
@@ -75,7 +75,7 @@ def test_what_an_example_adds_does_not_hang_on_the_others(some, more, seed):
         def loss(prediction, target):
             return (prediction.squeeze(1) - target).square()
 
-        return summed_examples(model, x[rows], y[rows], loss, plan, noise, CODE, names).total
+        return summed_pieces(model, x[rows], y[rows], loss, plan, noise, CODE, names).total
 
     np.testing.assert_array_equal(added(slice(None)), added(slice(some)) + added(slice(some, None)))
 
@@ -90,7 +90,7 @@ def test_arrays_stand_in_the_order_that_the_sum_has():
         return (prediction.squeeze(1) - target).square()
 
     one, other = (
-        summed_examples(model, x, y, loss, plan, noise, CODE, names).total
+        summed_pieces(model, x, y, loss, plan, noise, CODE, names).total
         for names in (["weight", "bias"], ["bias", "weight"])
     )
     np.testing.assert_array_equal(one, np.roll(other, -1))
